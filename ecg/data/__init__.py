@@ -1,0 +1,1 @@
+"""From recordings to beats: sources, windows, splits and the LightningDataModule."""

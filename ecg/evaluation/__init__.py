@@ -1,0 +1,1 @@
+"""Metrics, plots and reports. Knows nothing of Hydra, Lightning or W&B."""
