@@ -1,4 +1,12 @@
-"""The one exception for mistakes a user can mend."""
+"""The exception for mistakes a user can mend, and how every mistake ends: in one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(Exception):
@@ -6,3 +14,60 @@ class UserError(Exception):
 
     The entry points print the message alone, without a traceback, and exit with a status other than 0.
     """
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Ends the program with one sentence where the configuration or the user's files are at fault.
+
+    With `HYDRA_FULL_ERROR=1` in the environment the whole traceback is shown instead.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        yield
+        return
+    # Makes Hydra raise its errors instead of printing them with a hint at this variable.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    except Exception as error:
+        if (sentence := _configuration_sentence(error) or _system_sentence(error)) is None:
+            raise
+        sys.exit(f"Error: {sentence}")
+
+
+def _system_sentence(error: Exception) -> str | None:
+    """A full disk, a read-only folder and the like."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.strerror}: {error.filename}. Choose another folder, for instance with hydra.run.dir=FOLDER."
+    return None
+
+
+def _configuration_sentence(error: BaseException) -> str | None:
+    """What Hydra or OmegaConf found wrong; None for any other error."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            return _of_omegaconf(link)
+    # Where a group option is unknown, Hydra lists the valid ones and then every folder it looked in.
+    return " ".join(str(error).split("Config search path")[0].split())
+
+
+def _of_omegaconf(error: Any) -> str:
+    from omegaconf import DictConfig
+
+    first = str(error.msg or error).splitlines()[0]
+    parent = error.parent_node
+    if isinstance(parent, DictConfig) and error.key is not None and error.key not in parent:
+        where = error.full_key or error.key
+        valid = ", ".join(str(key) for key in parent if not str(key).startswith("_"))
+        return f"There is no key {where}: its valid neighbours are {valid}."
+    return f"{error.full_key}: {first}." if error.full_key else f"{first}."

@@ -1,0 +1,144 @@
+"""The one place where configuration becomes objects."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+)
+from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from ecg.classifier import Classifier
+from ecg.data.datamodule import BeatDataModule
+from ecg.errors import UserError
+
+if TYPE_CHECKING:
+    from ecg.runs import Run
+
+MONITOR = "val/macro_f1"
+
+
+def cache_dir(cfg: DictConfig) -> Path:
+    """Folder of the prepared beats."""
+    return Path(cfg.paths.cache_dir or platformdirs.user_cache_path("ecg") / "beats").expanduser()
+
+
+def datamodule(cfg: DictConfig) -> BeatDataModule:
+    """Beats of `data`, divided by `protocol`."""
+    source = instantiate(_arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ()))
+    protocol = instantiate(_arguments(cfg.protocol, drop=("name", "window", "lead")))
+    beats = source.beats(cache_dir(cfg), exclude=protocol.exclude)
+    split = protocol.split(beats, cfg.data.name)
+    return BeatDataModule(beats, split, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+
+
+def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
+    """The network of `model` for these beats, with its loss and optimiser; seeded."""
+    _, n_channels, n_times = data.beats.signal.shape
+    classes = data.split_of.classes
+    pl.seed_everything(cfg.seed, verbose=False)
+    network = instantiate(
+        cfg.model, n_channels=n_channels, n_times=n_times, n_classes=len(classes), n_rr=data.beats.rr.shape[1]
+    )
+    loss = instantiate(cfg.loss, counts=data.class_counts())
+    o = cfg.optimizer
+    return Classifier(network, loss, classes, lr=o.lr, weight_decay=o.weight_decay, warmup=o.warmup)
+
+
+def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
+    """Lightning's Trainer with this run's callbacks and logger.
+
+    Raises:
+        UserError: the hardware that was asked for is not here.
+    """
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    arguments = _arguments(cfg.trainer)
+    if arguments["precision"] == "auto":
+        arguments["precision"] = best_precision(cfg.trainer.accelerator)
+    try:
+        return instantiate(arguments, logger=logger(cfg, run), callbacks=callbacks(cfg, run))
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        reason = str(getattr(error, "__cause__", None) or error).splitlines()[0]
+        if cfg.trainer.accelerator not in ("auto", "cpu"):
+            raise UserError(
+                f"trainer.accelerator={cfg.trainer.accelerator} cannot be had on this machine: "
+                "use trainer.accelerator=cpu or auto."
+            ) from error
+        raise UserError(f"Lightning's Trainer refuses this configuration: {reason}") from error
+
+
+def best_precision(accelerator: str) -> str:
+    """bf16-mixed where a GPU or the AMX units of a CPU multiply bfloat16 in hardware, else 32-true.
+
+    On a CPU with AMX it makes a training step 2 to 3 times as fast (`benchmarks/step.py`).
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
+    has_amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
+    return "bf16-mixed" if on_cpu and has_amx else "32-true"
+
+
+def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+    """Best and last checkpoint, and what `callbacks` asks for."""
+    chosen: list[Callback] = [run.history]
+    if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
+        chosen.append(
+            ModelCheckpoint(
+                run.folder / "checkpoints",
+                filename="best",
+                monitor=MONITOR,
+                mode="max",
+                save_last=True,
+                enable_version_counter=False,
+            )
+        )
+    if cfg.callbacks.patience is not None:
+        chosen.append(EarlyStopping(MONITOR, mode="max", patience=cfg.callbacks.patience))
+    if cfg.callbacks.ema_decay is not None:
+        chosen.append(EMAWeightAveraging(decay=cfg.callbacks.ema_decay))
+    if cfg.logger.name != "none" and not cfg.trainer.fast_dev_run:
+        chosen.append(LearningRateMonitor("step"))
+    return chosen
+
+
+def logger(cfg: DictConfig, run: Run) -> Logger | bool:
+    """W&B, a CSV file, or nothing."""
+    if cfg.logger.name == "none" or rank_zero_only.rank != 0:
+        return False
+    if cfg.logger.name == "csv":
+        return CSVLogger(run.folder, name="", version="")
+    from ecg.tracking import wandb_logger, wandb_mode
+
+    made = wandb_logger(
+        run_dir=run.folder,
+        mode=wandb_mode(cfg.logger.mode),
+        project=cfg.logger.project,
+        name=cfg.name,
+        group=cfg.logger.group or run.sweep,
+        job_type="train",
+        tags=[*run.choices.values(), *cfg.logger.tags],
+        config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+    )
+    return made or False
+
+
+def _arguments(node: DictConfig, drop: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A group as plain Python values, without the keys that are for others."""
+    container = OmegaConf.to_container(node, resolve=True, throw_on_missing=True, enum_to_str=True)
+    return {k: v for k, v in container.items() if k not in drop}  # type: ignore[union-attr, misc]

@@ -1,0 +1,98 @@
+"""The one LightningModule for all classifiers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from ecg.data.datamodule import Batch
+
+
+class Classifier(pl.LightningModule):
+    """Trains a network on beats with AdamW, warm-up and a cosine to zero.
+
+    Args:
+        network: signals (B, C, T) and RR features (B, R) -> logits (B, n_classes).
+        loss: logits (B, n_classes) and labels (B,) -> scalar.
+        classes: names of the classes.
+        lr: learning rate at the top of the schedule.
+        weight_decay: on weights of two dimensions or more.
+        warmup: share of the steps in which the rate rises.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        classes: tuple[str, ...],
+        *,
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.classes = network, loss, classes
+        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        n = len(classes)
+        # Over the whole set: a mean of batch scores is not the score, least of all for rare classes.
+        self.validation_scores = MetricCollection(
+            {
+                "macro_f1": MulticlassF1Score(n, average="macro"),
+                "accuracy": MulticlassAccuracy(n, average="micro"),
+                "f1": MulticlassF1Score(n, average="none"),
+            }
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch -> logits (B, n_classes)."""
+        return self.network(batch.signal, batch.rr)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; the epoch's mean is logged."""
+        loss = self.loss(self(batch), batch.label)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Gathers predictions; the scores come at the end of the epoch."""
+        logits = self(batch)
+        self.log("val/loss", self.loss(logits, batch.label), batch_size=len(batch.label), sync_dist=True)
+        self.validation_scores.update(logits.float(), batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs macro-F1, accuracy and each class's F1 over all validation beats."""
+        scores: dict[str, Tensor] = self.validation_scores.compute()
+        self.validation_scores.reset()
+        for name, f1 in zip(self.classes, scores.pop("f1"), strict=True):
+            self.log(f"val/{name}/f1", f1)
+        self.log("val/macro_f1", scores["macro_f1"], prog_bar=True)
+        self.log("val/accuracy", scores["accuracy"])
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Logits (B, n_classes) float32."""
+        return self(batch).float()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, linear warm-up, cosine to zero, stepped by the batch."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, foreach=True)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        rise = max(1, round(self.warmup * total))
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

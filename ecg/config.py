@@ -1,0 +1,392 @@
+"""The schema of every choice: one documented field a line, with its unit and the reason of its default.
+
+The YAML files under `conf/` name the choices and state only what differs from here. This module imports nothing
+heavy, so that `--help` and a typo answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, SI
+
+from ecg.data import mitdb
+from ecg.errors import UserError
+
+
+class Window(StrEnum):
+    """How a beat is cut out of a recording."""
+
+    kaggle = "kaggle"
+    centered = "centered"
+
+
+class ClassWeights(StrEnum):
+    """How a class of n beats weighs in the loss, the largest having n_max."""
+
+    none = "none"  # 1
+    root = "root"  # (n_max / n) ** 0.25
+    log = "log"  # 1 + ln(n_max / n)
+    inverse = "inverse"  # n_max / n
+
+
+class Over(StrEnum):
+    """What an LSTM runs along."""
+
+    time = "time"
+    channels = "channels"
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class DataConfig:
+    """Where beats come from and how they are cut."""
+
+    _target_: str = MISSING
+    name: str = MISSING  # the option's own name
+    window: Window = SI("${protocol.window}")  # kaggle | centered; by default as the protocol's field does
+    lead: str = SI("${protocol.lead}")  # first | auto (MLII, else the first) | a lead's name
+    before: float = 0.7  # s before the R peak (centered): the P wave and the end of the previous beat
+    after: float = 0.9  # s from the R peak on (centered): the T wave and, at a fast rate, the next beat
+    sfreq: float = 120.0  # Hz (centered): a third of MIT-BIH's rate, as the Kaggle set has it
+
+
+@dataclass
+class SimulatedConfig(DataConfig):
+    """Recordings made by a dynamical model of the ECG: nothing to download."""
+
+    _target_: str = "ecg.data.sources.Simulated"
+    name: str = "simulated"
+    n_patients: int = 24  # enough for every class to be in every fold
+    minutes: float = 5.0  # of each recording
+    seed: int = 0  # of the patients
+
+
+@dataclass
+class MitBihConfig(DataConfig):
+    """The MIT-BIH Arrhythmia Database."""
+
+    _target_: str = "ecg.data.sources.MitBih"
+    name: str = "mitbih"
+    dir: str | None = None  # None: mitdb/ in ECG_DATA_DIR, downloaded if absent
+    url: str = mitdb.URL  # where missing records are downloaded from
+
+
+@dataclass
+class KaggleCsvConfig:
+    """The Kaggle files mitbih_train.csv and mitbih_test.csv."""
+
+    _target_: str = "ecg.data.sources.KaggleCsv"
+    name: str = "kaggle_csv"
+    window: Window = Window.kaggle  # the files hold nothing else
+    dir: str | None = None  # None: kaggle_heartbeat/ in ECG_DATA_DIR
+
+
+@dataclass
+class WfdbConfig(DataConfig):
+    """A folder of one's own annotated WFDB records."""
+
+    _target_: str = "ecg.data.sources.WfdbFolder"
+    name: str = "wfdb"
+    lead: str = "auto"  # others' leads have other names
+    dir: str = MISSING  # folder of the records
+    annotator: str = "atr"  # ending of the annotation files
+    patients: dict[str, str] = field(default_factory=dict)  # record: patient, for people with several records
+
+
+# -- protocol -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class ProtocolConfig:
+    """Which beats train, validate and test."""
+
+    _target_: str = MISSING
+    name: str = MISSING  # the option's own name
+    window: Window = Window.centered  # what data.window follows
+    lead: str = "auto"  # what data.lead follows
+    classes: list[str] = field(default_factory=lambda: ["N", "S", "V", "F", "Q"])  # those that take part
+    exclude: list[str] = field(default_factory=list)  # records that take no part
+    validation: float = 0.2  # share of the training side
+    split_seed: int = 0  # of the split; not the seed of the training
+
+
+@dataclass
+class KaggleProtocolConfig(ProtocolConfig):
+    """The genuine split of the Kaggle set; every patient is on both sides."""
+
+    _target_: str = "ecg.data.splits.Kaggle"
+    name: str = "kaggle"
+    window: Window = Window.kaggle
+    lead: str = "first"  # as the set was made
+    validation: float = 0.1  # 64 fusion beats; each one held out is missed in training
+
+
+@dataclass
+class InterPatientConfig(ProtocolConfig):
+    """DS1 against DS2 for MIT-BIH; elsewhere a seeded share of the patients tests."""
+
+    _target_: str = "ecg.data.splits.InterPatient"
+    name: str = "inter_patient"
+    lead: str = "MLII"  # by name: it is not always the first
+    classes: list[str] = field(default_factory=lambda: ["N", "S", "V", "F"])  # EC57 leaves Q nearly empty
+    exclude: list[str] = field(default_factory=lambda: list(mitdb.PACED))
+    train_records: list[str] = field(default_factory=lambda: list(mitdb.DS1))
+    test_records: list[str] = field(default_factory=lambda: list(mitdb.DS2))
+    test_share: float = 0.3  # of the patients, for other sources
+
+
+@dataclass
+class PatientKFoldConfig(ProtocolConfig):
+    """One fold of whole patients tests."""
+
+    _target_: str = "ecg.data.splits.PatientKFold"
+    name: str = "patient_kfold"
+    fold: int = 0  # the fold that tests, 0..n_folds-1
+    n_folds: int = 5
+
+
+@dataclass
+class RandomConfig(ProtocolConfig):
+    """A share of the beats tests; patients are on both sides."""
+
+    _target_: str = "ecg.data.splits.Random"
+    name: str = "random"
+    test_share: float = 0.2  # of the beats, as in the Kaggle set
+
+
+# -- model and loss -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class CNNConfig:
+    """Three residual blocks of convolutions."""
+
+    _target_: str = "ecg.models.cnn.CNN"
+    hidden: int = 128  # channels of the first block; halved from block to block
+    kernel_size: int = 5
+    dropout: float = 0.0  # on the features before the head
+
+
+@dataclass
+class CNNLSTMConfig:
+    """Two residual blocks and a bidirectional LSTM."""
+
+    _target_: str = "ecg.models.cnn_lstm.CNNLSTM"
+    hidden: int = 64  # channels of the blocks and width of the LSTM
+    kernel_size: int = 5
+    dropout: float = 0.0  # on the features before the head
+    over: Over = Over.time  # time | channels; channels is the network as first published
+
+
+@dataclass
+class CNNLSTMAttentionConfig(CNNLSTMConfig):
+    """Two residual blocks and an LSTM whose last states attend over its outputs."""
+
+    _target_: str = "ecg.models.cnn_lstm_attn.CNNLSTMAttention"
+
+
+@dataclass
+class CrossEntropyConfig:
+    """Cross-entropy."""
+
+    _target_: str = "ecg.losses.CrossEntropy"
+    class_weights: ClassWeights = ClassWeights.root  # none | root | log | inverse; mild: S and F gain, N keeps
+    label_smoothing: float = 0.02  # some annotations are wrong
+
+
+@dataclass
+class FocalConfig(CrossEntropyConfig):
+    """Focal loss of Lin et al. 2017."""
+
+    _target_: str = "ecg.losses.Focal"
+    class_weights: ClassWeights = ClassWeights.none  # the focus is the correction of the imbalance
+    gamma: float = 2.0  # the paper's
+
+
+# -- training -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with warm-up and a cosine to zero."""
+
+    lr: float = 3e-3  # at the top of the schedule
+    weight_decay: float = 1e-2  # on weights of two dimensions or more
+    warmup: float = 0.1  # share of the steps
+    batch_size: int = 128  # beats
+
+
+@dataclass
+class CallbacksConfig:
+    """What happens around the epochs."""
+
+    patience: int | None = 10  # epochs without a better validation macro-F1; null trains to the end
+    ema_decay: float | None = 0.998  # of the averaged weights, a step; null uses the weights as they are
+    logit_adjustment: bool = False  # choose a post-hoc shift of the logits on the validation beats
+
+
+@dataclass
+class TrainerConfig:
+    """The arguments of Lightning's Trainer."""
+
+    _target_: str = "pytorch_lightning.Trainer"
+    accelerator: str = "auto"  # auto | cpu | gpu | mps | tpu
+    strategy: str = "auto"
+    devices: Any = "auto"
+    num_nodes: int = 1
+    precision: str | None = "auto"  # auto: bf16-mixed where the machine gains from it, else 32-true
+    max_epochs: int | None = 15
+    min_epochs: int | None = None
+    max_steps: int = -1
+    min_steps: int | None = None
+    max_time: str | None = None  # DD:HH:MM:SS
+    fast_dev_run: Any = False
+    limit_train_batches: Any = None
+    limit_val_batches: Any = None
+    limit_test_batches: Any = None
+    limit_predict_batches: Any = None
+    overfit_batches: Any = 0.0
+    val_check_interval: Any = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = 0  # a broken validation shows at once here: an epoch is short
+    log_every_n_steps: int | None = 50
+    enable_checkpointing: bool | None = None
+    enable_progress_bar: bool | None = None
+    enable_model_summary: bool | None = False
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = 1.0
+    gradient_clip_algorithm: str | None = None
+    deterministic: Any = None
+    benchmark: bool | None = None
+    inference_mode: bool = True
+    use_distributed_sampler: bool = False  # the data module's sampler divides the beats itself
+    profiler: str | None = None
+    detect_anomaly: bool = False
+    barebones: bool = False
+    sync_batchnorm: bool = False
+    reload_dataloaders_every_n_epochs: int = 0
+    default_root_dir: str | None = "${paths.run_dir}"
+    enable_autolog_hparams: bool = False  # the tracker writes the whole configuration
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves go besides the run folder."""
+
+    name: str = MISSING  # wandb | csv | none
+    mode: str | None = None  # wandb: online | offline | disabled; null: WANDB_MODE, else by credentials
+    project: str = "ecg"
+    group: str | None = None  # null: the sweep, if there is one
+    tags: list[str] = field(default_factory=list)  # besides model, data and protocol
+
+
+@dataclass
+class PathsConfig:
+    """Folders."""
+
+    run_dir: str = "${hydra:runtime.output_dir}"  # everything of one run
+    cache_dir: str | None = None  # prepared beats; null: a folder of the user's cache
+
+
+@dataclass
+class TrainConfig:
+    """Everything `train.py` can be told."""
+
+    name: str = "${hydra:runtime.choices.model}_${data.name}_${protocol.name}"
+    seed: int = 1  # of initialisation and order; not of the split
+    n_bootstrap: int = 1000  # draws behind the 95 % intervals
+    data: Any = MISSING
+    protocol: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "data": {
+        "simulated": SimulatedConfig,
+        "mitbih": MitBihConfig,
+        "kaggle_csv": KaggleCsvConfig,
+        "wfdb": WfdbConfig,
+    },
+    "protocol": {
+        "kaggle": KaggleProtocolConfig,
+        "inter_patient": InterPatientConfig,
+        "patient_kfold": PatientKFoldConfig,
+        "random": RandomConfig,
+    },
+    "model": {"cnn": CNNConfig, "cnn_lstm": CNNLSTMConfig, "cnn_lstm_attn": CNNLSTMAttentionConfig},
+    "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
+}
+
+
+def register() -> None:
+    """Puts the schemas into Hydra's store, where the YAML files find them."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="train", node=TrainConfig)
+    for group, options in SCHEMAS.items():
+        for name, node in options.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+
+
+def check(cfg: Any) -> None:
+    """Refuses values and combinations that cannot work, before anything heavy is imported.
+
+    Raises:
+        UserError: names the key, its value and what would do.
+    """
+    _check_ranges(cfg)
+    source, protocol = cfg.data.name, cfg.protocol.name
+    if protocol == "kaggle" and source not in ("mitbih", "kaggle_csv"):
+        raise UserError(f"protocol=kaggle is a split of MIT-BIH: data={source} has none, use data=mitbih or kaggle_csv.")
+    if source == "kaggle_csv" and protocol not in ("kaggle", "random"):
+        raise UserError(f"protocol={protocol} needs patients, and the Kaggle files name none: use data=mitbih.")
+    if source == "kaggle_csv" and cfg.data.window != Window.kaggle:
+        raise UserError("data=kaggle_csv holds beats of the window kaggle only: use data=mitbih for another.")
+    if source == "wfdb" and "dir" in _missing(cfg.data):
+        raise UserError("data=wfdb needs the folder of the records: add data.dir=FOLDER.")
+    if unknown := set(cfg.protocol.classes) - {"N", "S", "V", "F", "Q"}:
+        raise UserError(f"protocol.classes has {', '.join(sorted(unknown))}: the classes are N, S, V, F and Q.")
+    if cfg.logger.name not in ("wandb", "csv", "none"):
+        raise UserError(f"logger.name is {cfg.logger.name}: it is wandb, csv or none.")
+
+
+def _missing(node: Any) -> list[str]:
+    return [str(key) for key in node if node._is_missing(key)]
+
+
+def _check_ranges(cfg: Any) -> None:
+    positive = ["optimizer.lr", "optimizer.batch_size", "model.hidden", "model.kernel_size", "n_bootstrap"]
+    positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
+    shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay"]
+    for key in positive:
+        if (value := _value(cfg, key)) is not None and value <= 0 and (key, value) != ("trainer.max_epochs", -1):
+            raise UserError(f"{key} is {value}: it must be above 0.")
+    for key in shares:
+        if (value := _value(cfg, key)) is not None and not 0 < value < 1:
+            raise UserError(f"{key} is {value}: it must be between 0 and 1.")
+    for key in ("model.dropout", "loss.label_smoothing", "optimizer.warmup"):
+        if not 0 <= (_value(cfg, key) or 0) < 1:
+            raise UserError(f"{key} is {_value(cfg, key)}: it must be at least 0 and below 1.")
+    if (fold := _value(cfg, "protocol.fold")) is not None and not 0 <= fold < cfg.protocol.n_folds:
+        raise UserError(f"protocol.fold is {fold}: it must be 0 to {cfg.protocol.n_folds - 1}.")
+    if not 0 <= cfg.seed < 2**32 or not 0 <= cfg.protocol.split_seed < 2**32:
+        raise UserError("seed and protocol.split_seed must be at least 0 and below 2**32.")
+
+
+def _value(cfg: Any, key: str) -> Any:
+    for part in key.split("."):
+        if part not in cfg:
+            return None
+        cfg = cfg[part]
+    return cfg

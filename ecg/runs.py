@@ -1,0 +1,281 @@
+"""The run folder: everything needed to repeat, resume, compare or use a run, each file written whole or not at all.
+
+config.yaml        the resolved configuration
+overrides.yaml     what was said on the command line
+provenance.json    command, commit, versions, host, seed, digest of the beats
+checkpoints/       best.ckpt by validation macro-F1, last.ckpt after every epoch
+metrics.json       scores of validation and test with intervals, and how the training went
+predictions.npz    record, sample, label and probabilities of every validation and test beat
+report.html        the same for people
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+
+from ecg.classifier import Classifier
+from ecg.data.datamodule import BeatDataModule
+from ecg.evaluation import plots
+from ecg.evaluation.report import RunReport, write_report
+from ecg.scoring import Scores
+
+SIMULATED = "Simulated recordings: these scores say nothing about real ECGs."
+PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "wandb", "wfdb", "numpy", "scikit-learn")
+
+
+class History(Callback):
+    """Every epoch's scores, kept through a resumed training."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes down what was logged, once training and validation of the epoch are over."""
+        scores = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.epochs = state_dict["epochs"]
+
+    def columns(self) -> dict[str, list[float]]:
+        """The same by name: one value an epoch, NaN where there was none."""
+        names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
+        return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
+
+
+@dataclass
+class Run:
+    """One run and its folder.
+
+    Attributes:
+        folder: the run folder.
+        choices: the options chosen for model, data and protocol.
+        overrides: what was said on the command line.
+        sweep: name of the sweep's folder, None outside a sweep.
+        history: the epochs' scores.
+        started: seconds since the epoch.
+    """
+
+    folder: Path
+    choices: dict[str, str]
+    overrides: list[str]
+    sweep: str | None
+    history: History = field(default_factory=History)
+    started: float = field(default_factory=time.time)
+
+    def finish(
+        self, cfg: DictConfig, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule, scores: Scores
+    ) -> None:
+        """Writes scores, predictions and report, sends them to W&B, and prints them."""
+        if not trainer.is_global_zero:
+            return
+        training = self._training(trainer, classifier)
+        metrics = {"simulated": cfg.data.name == "simulated", "logit_shift": scores.logit_shift, "training": training}
+        write_json(self.folder / "metrics.json", {**metrics, **scores.metrics})
+        write_json(self.folder / "provenance.json", {**provenance(cfg), "beats_sha256": data.beats.digest()})
+        _write_predictions(self.folder / "predictions.npz", scores)
+        write_report(self._report(cfg, data, scores, training), self.folder / "report.html")
+        _log_to_wandb(trainer, scores)
+        self._print(scores, simulated=cfg.data.name == "simulated")
+
+    def _training(self, trainer: pl.Trainer, classifier: Classifier) -> dict[str, Any]:
+        f1 = [epoch.get("val/macro_f1", 0.0) for epoch in self.history.epochs]
+        return {
+            "parameters": sum(p.numel() for p in classifier.network.parameters()),
+            "epochs": len(f1),
+            "best_epoch": int(np.argmax(f1)) if f1 else None,
+            "steps": trainer.global_step,
+            "seconds": round(time.time() - self.started, 1),
+            "precision": str(trainer.precision),
+            "device": str(trainer.strategy.root_device),
+        }
+
+    def _report(
+        self, cfg: DictConfig, data: BeatDataModule, scores: Scores, training: dict[str, Any]
+    ) -> RunReport:
+        split = data.split_of
+        _, n_channels, n_times = data.beats.signal.shape
+        facts = {
+            "Model": f"{self.choices['model']}, {training['parameters']:,} parameters",
+            "Data": f"{self.choices['data']}, {len(data.beats):,} beats of {len(set(data.beats.record))} records",
+            "Beats": f"{cfg.data.window} window, {n_channels} x {n_times} samples at {data.beats.sfreq:g} Hz"
+            + (f", {data.beats.rr.shape[1]} RR features" if data.beats.rr.shape[1] else ""),
+            "Protocol": f"{self.choices['protocol']}: {len(split.train):,} beats train, "
+            f"{len(split.validation):,} validate, {len(split.test):,} test",
+            "Patients": "none on two sides" if split.by_patient else "the same on all sides: optimistic for new ones",
+            "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, best epoch "
+            f"{training['best_epoch']} by validation macro-F1, {training['precision']} on {training['device']}",
+            "Seed": f"{cfg.seed}, of the split {cfg.protocol.split_seed}",
+        }
+        return RunReport(
+            title=cfg.name,
+            simulated=cfg.data.name == "simulated",
+            facts=facts,
+            warnings=[],
+            metrics=scores.metrics,
+            predictions=scores.predictions["test"],
+            history=self.history.columns(),
+            signals=data.beats.signal[split.test],
+            sfreq=data.beats.sfreq,
+            overrides=self.overrides,
+            command=command(),
+        )
+
+    def _print(self, scores: Scores, simulated: bool) -> None:
+        console = Console()
+        console.print(per_class_table(scores.metrics["test"]))
+        if simulated:
+            console.print(SIMULATED, style="bold yellow")
+        console.print(f"Run folder: {self.folder}", soft_wrap=True)
+        for name in ("report.html", "metrics.json", "predictions.npz", "checkpoints/best.ckpt"):
+            if (self.folder / name).exists():
+                console.print(f"  {self.folder / name}", soft_wrap=True)
+
+
+@contextmanager
+def start(cfg: DictConfig) -> Iterator[Run]:
+    """Opens the run folder, and closes the tracker however the run ends."""
+    hydra = HydraConfig.get()
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    choices = {group: str(hydra.runtime.choices[group]) for group in ("model", "data", "protocol")}
+    sweep = Path(hydra.sweep.dir).name if in_sweep else None
+    run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        _write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
+        write_json(run.folder / "provenance.json", provenance(cfg))
+        yield run
+    except BaseException:
+        _close_wandb(exit_code=1)
+        raise
+    _close_wandb(exit_code=0)
+
+
+def command() -> str:
+    """The command line of this process."""
+    return " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def provenance(cfg: DictConfig) -> dict[str, Any]:
+    """What is needed to make a run again, besides its configuration."""
+    root = Path(__file__).parent
+    commit = _git(root, "rev-parse", "HEAD")
+    return {
+        "command": command(),
+        "git_commit": commit,
+        "git_dirty": bool(_git(root, "status", "--porcelain")) if commit else None,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "host": {"system": platform.platform(), "processors": os.cpu_count()},
+        "seed": cfg.seed,
+        "split_seed": cfg.protocol.split_seed,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    with suppress(OSError, subprocess.SubprocessError):
+        call = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(call, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    return None
+
+
+def per_class_table(metrics: Mapping[str, Any]) -> Table:
+    """The scores of one side as a table: a row for each class, then the macro mean."""
+
+    def figure(s: Mapping[str, float | None]) -> str:
+        if s["value"] is None:
+            return "-"
+        return f"{s['value']:.3f}" + (f" [{s['low']:.3f}, {s['high']:.3f}]" if s["low"] is not None else "")
+
+    columns = ("precision", "recall", "f1", "auroc", "auprc")
+    table = Table(
+        title=f"Test: {metrics['n_beats']:,} beats, accuracy {figure(metrics['accuracy'])}",
+        caption=f"brackets: {metrics['interval']}",
+    )
+    for name in ("class", "beats", "precision", "recall", "F1", "AUROC", "AUPRC"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, row in metrics["per_class"].items():
+        figures = [f"{row[c]['value']:.3f}" if row[c]["value"] is not None else "-" for c in columns]
+        table.add_row(name, f"{row['support']:,}", *figures)
+    macro = metrics["macro"]
+    table.add_section()
+    table.add_row("macro", "", *(figure(macro[c]) if c == "f1" else f"{macro[c]['value']:.3f}" for c in columns))
+    return table
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """JSON without NaN, whole or not at all."""
+    _write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_predictions(path: Path, scores: Scores) -> None:
+    sides = scores.predictions
+    columns = {
+        name: np.concatenate([getattr(side, name) for side in sides.values()])
+        for name in ("record", "sample", "label", "probability")
+    }
+    columns["side"] = np.repeat(list(sides), [len(side.label) for side in sides.values()])
+    columns["classes"] = np.array(sides["test"].classes)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **columns)
+
+    _write(path, write)
+
+
+def _log_to_wandb(trainer: pl.Trainer, scores: Scores) -> None:
+    from pytorch_lightning.loggers import WandbLogger
+
+    if isinstance(trainer.logger, WandbLogger):
+        from ecg.tracking import log_results
+
+        test = scores.metrics["test"]
+        figures = {"confusion matrix": plots.confusion_matrix(test["confusion_matrix"], test["classes"])}
+        log_results(trainer.logger, metrics=test, predictions=scores.predictions["test"], figures=figures)
+
+
+def _close_wandb(exit_code: int) -> None:
+    if "wandb" in sys.modules:
+        from ecg.tracking import finish_all
+
+        finish_all(exit_code)
