@@ -1,18 +1,22 @@
 """Trains a heartbeat classifier and tests it: `python train.py model=cnn_lstm_attn data=mitbih protocol=kaggle`.
 
-Every choice is a Hydra group under conf/, every key is documented in ecg/config.py.
+Every choice is a Hydra group under conf/, every key is documented in ecg/config.py; `--help` shows both.
 """
+
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from ecg.config import check, register
+from ecg import help
+from ecg.config import TrainConfig, check, register
 from ecg.errors import one_sentence
 
 register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@one_sentence()
 def main(cfg: DictConfig) -> float:
     """Trains, tests, reports; returns the validation macro-F1, by which runs are chosen."""
     check(cfg)
@@ -31,4 +35,5 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     with one_sentence():
+        help.answer(TrainConfig, Path(__file__).parent / "conf")
         main()

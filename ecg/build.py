@@ -15,15 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
-    EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from ecg.callbacks import ema
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
+from ecg.data.sources import Source
+from ecg.data.splits import Protocol
 from ecg.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,12 +39,21 @@ def cache_dir(cfg: DictConfig) -> Path:
     return Path(cfg.paths.cache_dir or platformdirs.user_cache_path("ecg") / "beats").expanduser()
 
 
+def source(cfg: DictConfig) -> Source:
+    """Where beats come from: `data`."""
+    return instantiate(_arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ()))
+
+
+def protocol(cfg: DictConfig) -> Protocol:
+    """How they are divided: `protocol`."""
+    return instantiate(_arguments(cfg.protocol, drop=("name", "window", "lead")))
+
+
 def datamodule(cfg: DictConfig) -> BeatDataModule:
     """Beats of `data`, divided by `protocol`."""
-    source = instantiate(_arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ()))
-    protocol = instantiate(_arguments(cfg.protocol, drop=("name", "window", "lead")))
-    beats = source.beats(cache_dir(cfg), exclude=protocol.exclude)
-    split = protocol.split(beats, cfg.data.name)
+    divide = protocol(cfg)
+    beats = source(cfg).beats(cache_dir(cfg), exclude=divide.exclude)
+    split = divide.split(beats, cfg.data.name)
     return BeatDataModule(beats, split, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
 
 
@@ -111,7 +122,7 @@ def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
     if cfg.callbacks.patience is not None:
         chosen.append(EarlyStopping(MONITOR, mode="max", patience=cfg.callbacks.patience))
     if cfg.callbacks.ema_decay is not None:
-        chosen.append(EMAWeightAveraging(decay=cfg.callbacks.ema_decay))
+        chosen.append(ema(cfg.callbacks.ema_decay))
     if cfg.logger.name != "none" and not cfg.trainer.fast_dev_run:
         chosen.append(LearningRateMonitor("step"))
     return chosen

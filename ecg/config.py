@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, SI
+from omegaconf import MISSING, SI, OmegaConf
 
 from ecg.data import mitdb
 from ecg.errors import UserError
@@ -48,7 +48,7 @@ class DataConfig:
     """Where beats come from and how they are cut."""
 
     _target_: str = MISSING
-    name: str = MISSING  # the option's own name
+    name: str = MISSING  # the name of the option
     window: Window = SI("${protocol.window}")  # kaggle | centered; by default as the protocol's field does
     lead: str = SI("${protocol.lead}")  # first | auto (MLII, else the first) | a lead's name
     before: float = 0.7  # s before the R peak (centered): the P wave and the end of the previous beat
@@ -73,7 +73,7 @@ class MitBihConfig(DataConfig):
 
     _target_: str = "ecg.data.sources.MitBih"
     name: str = "mitbih"
-    dir: str | None = None  # None: mitdb/ in ECG_DATA_DIR, downloaded if absent
+    dir: str | None = None  # null: mitdb/ in ECG_DATA_DIR, downloaded if absent
     url: str = mitdb.URL  # where missing records are downloaded from
 
 
@@ -84,7 +84,7 @@ class KaggleCsvConfig:
     _target_: str = "ecg.data.sources.KaggleCsv"
     name: str = "kaggle_csv"
     window: Window = Window.kaggle  # the files hold nothing else
-    dir: str | None = None  # None: kaggle_heartbeat/ in ECG_DATA_DIR
+    dir: str | None = None  # null: kaggle_heartbeat/ in ECG_DATA_DIR
 
 
 @dataclass
@@ -107,7 +107,7 @@ class ProtocolConfig:
     """Which beats train, validate and test."""
 
     _target_: str = MISSING
-    name: str = MISSING  # the option's own name
+    name: str = MISSING  # the name of the option
     window: Window = Window.centered  # what data.window follows
     lead: str = "auto"  # what data.lead follows
     classes: list[str] = field(default_factory=lambda: ["N", "S", "V", "F", "Q"])  # those that take part
@@ -136,8 +136,8 @@ class InterPatientConfig(ProtocolConfig):
     lead: str = "MLII"  # by name: it is not always the first
     classes: list[str] = field(default_factory=lambda: ["N", "S", "V", "F"])  # EC57 leaves Q nearly empty
     exclude: list[str] = field(default_factory=lambda: list(mitdb.PACED))
-    train_records: list[str] = field(default_factory=lambda: list(mitdb.DS1))
-    test_records: list[str] = field(default_factory=lambda: list(mitdb.DS2))
+    train_records: list[str] = field(default_factory=lambda: list(mitdb.DS1))  # of MIT-BIH: DS1
+    test_records: list[str] = field(default_factory=lambda: list(mitdb.DS2))  # of MIT-BIH: DS2
     test_share: float = 0.3  # of the patients, for other sources
 
 
@@ -148,7 +148,7 @@ class PatientKFoldConfig(ProtocolConfig):
     _target_: str = "ecg.data.splits.PatientKFold"
     name: str = "patient_kfold"
     fold: int = 0  # the fold that tests, 0..n_folds-1
-    n_folds: int = 5
+    n_folds: int = 5  # parts the patients are divided into
 
 
 @dataclass
@@ -169,7 +169,7 @@ class CNNConfig:
 
     _target_: str = "ecg.models.cnn.CNN"
     hidden: int = 128  # channels of the first block; halved from block to block
-    kernel_size: int = 5
+    kernel_size: int = 5  # taps of every convolution
     dropout: float = 0.0  # on the features before the head
 
 
@@ -179,7 +179,7 @@ class CNNLSTMConfig:
 
     _target_: str = "ecg.models.cnn_lstm.CNNLSTM"
     hidden: int = 64  # channels of the blocks and width of the LSTM
-    kernel_size: int = 5
+    kernel_size: int = 5  # taps of every convolution
     dropout: float = 0.0  # on the features before the head
     over: Over = Over.time  # time | channels; channels is the network as first published
 
@@ -237,37 +237,37 @@ class TrainerConfig:
 
     _target_: str = "pytorch_lightning.Trainer"
     accelerator: str = "auto"  # auto | cpu | gpu | mps | tpu
-    strategy: str = "auto"
-    devices: Any = "auto"
-    num_nodes: int = 1
+    strategy: str = "auto"  # auto | ddp | ...
+    devices: Any = "auto"  # how many, or a list of them
+    num_nodes: int = 1  # machines
     precision: str | None = "auto"  # auto: bf16-mixed where the machine gains from it, else 32-true
-    max_epochs: int | None = 15
-    min_epochs: int | None = None
-    max_steps: int = -1
-    min_steps: int | None = None
+    max_epochs: int | None = 15  # the cosine ends here
+    min_epochs: int | None = None  # before early stopping may stop
+    max_steps: int = -1  # -1: no limit
+    min_steps: int | None = None  # before early stopping may stop
     max_time: str | None = None  # DD:HH:MM:SS
-    fast_dev_run: Any = False
-    limit_train_batches: Any = None
-    limit_val_batches: Any = None
+    fast_dev_run: Any = False  # true: one batch of everything, to see whether it runs
+    limit_train_batches: Any = None  # a number of batches or a share of them
+    limit_val_batches: Any = None  # a number of batches or a share of them
     limit_test_batches: Any = None
     limit_predict_batches: Any = None
     overfit_batches: Any = 0.0
     val_check_interval: Any = None
-    check_val_every_n_epoch: int | None = 1
+    check_val_every_n_epoch: int | None = 1  # epochs between two validations
     num_sanity_val_steps: int | None = 0  # a broken validation shows at once here: an epoch is short
-    log_every_n_steps: int | None = 50
-    enable_checkpointing: bool | None = None
-    enable_progress_bar: bool | None = None
-    enable_model_summary: bool | None = False
-    accumulate_grad_batches: int = 1
-    gradient_clip_val: float | None = 1.0
+    log_every_n_steps: int | None = 50  # steps between two points of a curve
+    enable_checkpointing: bool | None = None  # null: yes
+    enable_progress_bar: bool | None = None  # null: yes
+    enable_model_summary: bool | None = False  # layers and their parameters, at the start
+    accumulate_grad_batches: int = 1  # batches a step
+    gradient_clip_val: float | None = 1.0  # norm; a fusion beat among normal ones makes a large gradient
     gradient_clip_algorithm: str | None = None
-    deterministic: Any = None
+    deterministic: Any = None  # true: refuses operations that differ from run to run
     benchmark: bool | None = None
     inference_mode: bool = True
     use_distributed_sampler: bool = False  # the data module's sampler divides the beats itself
-    profiler: str | None = None
-    detect_anomaly: bool = False
+    profiler: str | None = None  # simple | advanced | pytorch
+    detect_anomaly: bool = False  # names the operation that made a NaN; slow
     barebones: bool = False
     sync_batchnorm: bool = False
     reload_dataloaders_every_n_epochs: int = 0
@@ -281,7 +281,7 @@ class LoggerConfig:
 
     name: str = MISSING  # wandb | csv | none
     mode: str | None = None  # wandb: online | offline | disabled; null: WANDB_MODE, else by credentials
-    project: str = "ecg"
+    project: str = "ecg"  # in W&B
     group: str | None = None  # null: the sweep, if there is one
     tags: list[str] = field(default_factory=list)  # besides model, data and protocol
 
@@ -353,16 +353,12 @@ def check(cfg: Any) -> None:
         raise UserError(f"protocol={protocol} needs patients, and the Kaggle files name none: use data=mitbih.")
     if source == "kaggle_csv" and cfg.data.window != Window.kaggle:
         raise UserError("data=kaggle_csv holds beats of the window kaggle only: use data=mitbih for another.")
-    if source == "wfdb" and "dir" in _missing(cfg.data):
+    if source == "wfdb" and OmegaConf.is_missing(cfg.data, "dir"):
         raise UserError("data=wfdb needs the folder of the records: add data.dir=FOLDER.")
     if unknown := set(cfg.protocol.classes) - {"N", "S", "V", "F", "Q"}:
         raise UserError(f"protocol.classes has {', '.join(sorted(unknown))}: the classes are N, S, V, F and Q.")
     if cfg.logger.name not in ("wandb", "csv", "none"):
         raise UserError(f"logger.name is {cfg.logger.name}: it is wandb, csv or none.")
-
-
-def _missing(node: Any) -> list[str]:
-    return [str(key) for key in node if node._is_missing(key)]
 
 
 def _check_ranges(cfg: Any) -> None:

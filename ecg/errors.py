@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+# Whether the user asked for tracebacks, read before `one_sentence` sets the variable for Hydra.
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+_FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 class UserError(Exception):
@@ -22,7 +28,7 @@ def one_sentence() -> Iterator[None]:
 
     With `HYDRA_FULL_ERROR=1` in the environment the whole traceback is shown instead.
     """
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if _FULL_ERROR:
         yield
         return
     # Makes Hydra raise its errors instead of printing them with a hint at this variable.
@@ -39,9 +45,10 @@ def one_sentence() -> Iterator[None]:
 
 def _system_sentence(error: Exception) -> str | None:
     """A full disk, a read-only folder and the like."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror}: {error.filename}. Choose another folder, for instance with hydra.run.dir=FOLDER."
-    return None
+    if not isinstance(error, OSError) or error.errno not in _FILE_ERRORS:
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return f"Cannot write or read a file{where}: {error.strerror}. Choose another folder with hydra.run.dir=FOLDER."
 
 
 def _configuration_sentence(error: BaseException) -> str | None:

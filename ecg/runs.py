@@ -29,10 +29,10 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 
+from ecg.callbacks import History
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
 from ecg.evaluation import plots
@@ -41,31 +41,6 @@ from ecg.scoring import Scores
 
 SIMULATED = "Simulated recordings: these scores say nothing about real ECGs."
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "wandb", "wfdb", "numpy", "scikit-learn")
-
-
-class History(Callback):
-    """Every epoch's scores, kept through a resumed training."""
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes down what was logged, once training and validation of the epoch are over."""
-        scores = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"epochs": self.epochs}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.epochs = state_dict["epochs"]
-
-    def columns(self) -> dict[str, list[float]]:
-        """The same by name: one value an epoch, NaN where there was none."""
-        names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
-        return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
 
 
 @dataclass

@@ -66,6 +66,11 @@ class Beats:
     def __len__(self) -> int:
         return len(self.label)
 
+    def take(self, positions: NDArray[np.int64]) -> Beats:
+        """The beats at `positions`, in that order."""
+        columns = {f.name: getattr(self, f.name) for f in fields(Beats) if f.name != "sfreq"}
+        return Beats(**{name: column[positions] for name, column in columns.items()}, sfreq=self.sfreq)
+
     def digest(self) -> str:
         """sha256 over signals, RR features, labels and places: the same beats have the same digest."""
         h = hashlib.sha256()

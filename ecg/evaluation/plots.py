@@ -1,8 +1,8 @@
-"""Figures about one run's predictions: each function returns a `matplotlib.figure.Figure` and draws nothing else.
+"""Figures about one run's predictions: each function returns a `matplotlib.figure.Figure`.
 
-None of them touches pyplot or its settings, so they work without a display and from several threads at once. A
-class has the same colour in every figure, and a second mark beside it (dashes, a name), because not everybody
-tells all colours apart.
+None of them touches pyplot or its settings, so they work without a display and from several threads at once.
+A class has the same colour in every figure, and a second mark beside it (dashes, a name), because not
+everybody tells all colours apart.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from matplotlib import font_manager
@@ -21,7 +22,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from ecg.data.aami import CLASS_NAMES
 from ecg.evaluation.predictions import Predictions
 
 # Okabe and Ito's colours, which colour-blind readers tell apart: https://jfly.uni-koeln.de/color/
@@ -35,7 +35,7 @@ CLASS_COLOURS: dict[str, str] = {
 OTHER_COLOURS = ("#56B4E9", "#8C6D31", "#5C5C8A", "#666666")
 DASHES = ("-", (0, (6, 1.5)), (0, (3, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (1, 1)))
 # Neither is the colour of a class, and they differ in lightness too.
-RIGHT, WRONG = "#24405C", "#D6266E"
+RIGHT, WRONG, GAP = "#24405C", "#D6266E", "#E9A3BF"
 INK, MUTED, LINE, GRID = "#1F2933", "#5B6770", "#A9B4BD", "#E6EAED"
 BLUES = LinearSegmentedColormap.from_list("row share", ["#FFFFFF", "#CFE2F1", "#5E9CC9", "#12507F"])
 
@@ -43,6 +43,7 @@ FAMILIES = ("Inter", "Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
 FONT_SIZE = 9.0  # points: 12 pixels where an inch of the figure is shown as 96
 CURVE_POINTS = 300  # of a precision-recall curve; a hundred thousand beats would make as many
 CALIBRATION_BINS = 15
+FEW_BEATS = 10  # a bin with fewer says little: it is drawn hollow and apart from the line
 LEADS_SHOWN = 3
 
 
@@ -88,7 +89,7 @@ def pr_curves(predictions: Predictions) -> Figure:
     probability = _finite(predictions)
     for index, name in enumerate(predictions.classes):
         truth = predictions.label == index
-        style = {"color": class_colour(name), "linestyle": DASHES[index % len(DASHES)]}
+        style: dict[str, Any] = {"color": class_colour(name), "linestyle": DASHES[index % len(DASHES)]}
         if not truth.any():
             axes.plot([], [], **style, label=f"{name}   no beats")
             continue
@@ -96,8 +97,8 @@ def pr_curves(predictions: Predictions) -> Figure:
         precision, recall = _thinned(precision, recall)
         ap = average_precision_score(truth, probability[:, index])
         label = f"{name}   AP {ap:.3f}   (by chance {truth.mean():.3f})"
-        # The value between two thresholds is that of the higher recall: no line from one to the other.
-        axes.step(recall, precision, where="pre", linewidth=1.8, label=label, **style)
+        # Between two thresholds holds the precision of the higher recall, as in AP; recall falls on the way.
+        axes.step(recall, precision, where="post", linewidth=1.8, label=label, **style)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03), xlabel="recall", ylabel="precision")
     axes.grid(color=GRID)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=2.6, columnspacing=2.5)
@@ -108,10 +109,10 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """Losses on the left, validation macro-F1 on the right; a line marks the epoch of the best macro-F1.
 
     Args:
-        history: lists by "epoch", "train/loss", "val/loss" and "val/macro_f1", any of which may be absent, and may
-            hold NaN where nothing was measured.
+        history: lists by "epoch", "train/loss", "val/loss" and "val/macro_f1", any of which may be absent
+            and may hold NaN where nothing was measured.
     """
-    figure = Figure(figsize=(6.2, 3.5), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(6.2, 4.2), layout="constrained", facecolor="white")
     losses, scores = figure.subplots(1, 2)
     for key, label, colour, marker in (
         ("train/loss", "training", MUTED, "s"),
@@ -121,7 +122,8 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     best = _plot_measured(
         scores, history, "val/macro_f1", label="validation", color=CLASS_COLOURS["N"], marker="o"
     )
-    losses.set(ylabel="loss", ylim=_from_zero(losses))
+    losses.set(ylabel="loss")
+    losses.set_ylim(bottom=min(0.0, losses.dataLim.y0))  # dataLim is infinite where nothing was drawn
     scores.set(ylabel="macro-F1", ylim=(0, 1.02))
     for axes in (losses, scores):
         axes.set_xlabel("epoch")
@@ -131,17 +133,17 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
             axes.axvline(best.epoch, color=WRONG, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     if best is not None:
         left = best.epoch <= np.mean(scores.get_xlim())
-        _note(scores, best, f"best epoch {best.epoch:g}: {best.value:.3f}", left=bool(left))
-    if losses.lines:
-        losses.legend(loc="upper right")
+        _note(scores, best, f"best epoch {best.epoch:g}\n{best.value:.3f}", left=bool(left))
+    if losses.get_legend_handles_labels()[0]:
+        losses.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), ncols=2, borderaxespad=0.2)
     return _dressed(figure)
 
 
 def calibration(predictions: Predictions) -> Figure:
     """Reliability diagram: how often the classifier was right when it was so sure, over how sure it was.
 
-    Fifteen bins of equal width hold the beats by the probability of the predicted class; below, how many beats
-    each bin holds.
+    Fifteen bins of equal width hold the beats by the probability of the predicted class; a bin of fewer than
+    ten is hollow. Below, how many beats each bin holds.
     """
     figure = Figure(figsize=(4.6, 4.2), layout="constrained", facecolor="white")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -154,13 +156,19 @@ def calibration(predictions: Predictions) -> Figure:
     mean = np.bincount(bins, confidence, CALIBRATION_BINS)[held] / count[held]
     accuracy = np.bincount(bins, right, CALIBRATION_BINS)[held] / count[held]
     above.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 2)))
-    above.vlines(mean, np.minimum(mean, accuracy), np.maximum(mean, accuracy), color=WRONG, linewidth=1.6)
-    above.plot(mean, accuracy, color=RIGHT, marker="o", markersize=4.5, linewidth=1.6, clip_on=False)
-    above.text(0.04, 0.95, "above the line: too modest", color=MUTED, va="top")
-    above.text(0.97, 0.05, "below the line: too sure", color=MUTED, ha="right")
+    above.vlines(mean, np.minimum(mean, accuracy), np.maximum(mean, accuracy), color=GAP, linewidth=1.6)
+    many = count[held] >= FEW_BEATS
+    above.plot(
+        mean[many], accuracy[many], color=RIGHT, marker="o", markersize=4.5, linewidth=1.6, clip_on=False
+    )
+    few: dict[str, Any] = {"color": MUTED, "markerfacecolor": "white", "markersize": 4.5, "clip_on": False}
+    above.plot(mean[~many], accuracy[~many], "o", **few)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of right predictions")
-    below.bar(edges[:-1][held], count[held], width=1 / CALIBRATION_BINS, align="edge", color=LINE, edgecolor="white")
+    below.bar(
+        edges[:-1][held], count[held], width=1 / CALIBRATION_BINS, align="edge", color=LINE, edgecolor="white"
+    )
     below.set_yscale("log")
+    below.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
     below.set(ylim=(0.6, max(10, 2 * int(count.max(initial=1)))), ylabel="beats")
     below.set_xlabel("probability of the predicted class")
     above.grid(color=GRID)
@@ -172,7 +180,8 @@ def beats_right_and_wrong(
 ) -> Figure:
     """A row for each class with beats: some it was right about on the left, its surest mistakes on the right.
 
-    The right ones run from the surest to the least sure. Up to three leads of a beat are drawn below one another.
+    The right ones run from the surest to the least sure. Up to three leads of a beat are drawn, one below the
+    other.
 
     Args:
         predictions: of n beats.
@@ -183,19 +192,22 @@ def beats_right_and_wrong(
     rows = [i for i in range(len(predictions.classes)) if (predictions.label == i).any()]
     n_rows = max(1, len(rows))
     figure = Figure(figsize=(10.6, 0.55 + 1.55 * n_rows), layout="constrained", facecolor="white")
-    grid = figure.subplots(n_rows, 2 * n_each, squeeze=False, sharex=True)
-    for axes in grid.flat:
-        axes.spines[:].set_visible(False)
-        axes.tick_params(left=False, labelleft=False)
-    for axes_row, index in zip(grid, rows, strict=False):
-        right, wrong = _chosen(predictions, index, n_each)
-        _draw_beats(axes_row[:n_each], right, RIGHT, predictions, signals, sfreq)
-        _draw_beats(axes_row[n_each:], wrong, WRONG, predictions, signals, sfreq)
-        _name_row(axes_row[0], predictions.classes[index])
-    for axes in grid[-1]:
-        axes.set_xlabel("s")
-    _head(grid[0, 0], "classified right", RIGHT)
-    _head(grid[0, n_each], "classified wrong, the surest first", WRONG)
+    cells = figure.add_gridspec(1, 2, wspace=0.03)
+    halves = [figure.add_subfigure(cells[0, side]) for side in range(2)]
+    for half, kind, colour in zip(halves, ("right", "wrong, the surest first"), (RIGHT, WRONG), strict=True):
+        half.suptitle(f"classified {kind}", x=0.03, ha="left", color=colour, fontweight="bold")
+        grid = half.subplots(n_rows, n_each, squeeze=False, sharex=True)
+        for axes_row, index in zip(grid, rows, strict=False):
+            chosen = _chosen(predictions, index, n_each)[0 if colour == RIGHT else 1]
+            _draw_beats(axes_row, chosen, colour, predictions, signals, sfreq)
+            _name_row(axes_row[0], predictions.classes[index])
+        for axes in grid.flat:
+            ruled = axes.has_data() or axes in grid[-1]
+            axes.spines[:].set_visible(False)
+            axes.spines["bottom"].set_visible(ruled)
+            axes.tick_params(left=False, labelleft=False, bottom=ruled)
+        for axes in grid[-1]:
+            axes.set(xlabel="seconds", xlim=(0, signals.shape[-1] / sfreq))
     return _dressed(figure)
 
 
@@ -222,15 +234,18 @@ def _dressed(figure: Figure) -> Figure:
             label.set_color(MUTED)
         if (legend := axes.get_legend()) is not None:
             legend.set_frame_on(False)
+            for text in legend.get_texts():
+                text.set_color(INK)
     for text in figure.findobj(Text):
         text.set_fontfamily([_family(), "DejaVu Sans"])
         text.set_fontsize(FONT_SIZE)
+        text.set_parse_math(False)  # a record may be called what it likes, "$" included
     return figure
 
 
 @cache
 def _family() -> str:
-    """A sans serif like the browser's, where the system has one; asking for an absent one would log a warning."""
+    """A sans serif like the browser's, if the system has one: asking for an absent one logs a warning."""
     present = set(font_manager.get_font_names())
     return next((name for name in FAMILIES if name in present), "DejaVu Sans")
 
@@ -241,8 +256,12 @@ def _finite(predictions: Predictions) -> NDArray[np.float32]:
 
 
 def _percent(share: float) -> str:
-    """A share in %, with a decimal where it would else look like none or all."""
+    """A share in %, never rounded to none or to all where it is neither."""
     percent = 100 * share
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
     return f"{percent:.1f} %" if 0 < percent < 1 or 99 < percent < 100 else f"{percent:.0f} %"
 
 
@@ -259,7 +278,7 @@ def _thinned(
 
 
 def _plot_measured(
-    axes: Axes, history: Mapping[str, Sequence[float]], key: str, **style: str
+    axes: Axes, history: Mapping[str, Sequence[float]], key: str, **style: Any
 ) -> _Best | None:
     """Draws one quantity where it was measured; returns where it was highest."""
     value = np.asarray(history.get(key, ()), dtype=np.float64)
@@ -270,14 +289,8 @@ def _plot_measured(
     if not len(value):
         return None
     # Dots alone tell few epochs apart; among many they only blur the line.
-    axes.plot(epoch, value, linewidth=1.8, markersize=3.5 if len(value) <= 30 else 0, **style)  # type: ignore[arg-type]
+    axes.plot(epoch, value, linewidth=1.8, markersize=3.5 if len(value) <= 30 else 0, **style)
     return _Best(float(epoch[value.argmax()]), float(value.max()))
-
-
-def _from_zero(axes: Axes) -> tuple[float, float]:
-    """Limits of a loss axis that start at 0, except where a loss is negative."""
-    low, high = axes.get_ylim()
-    return min(0.0, low) if low < 0 and axes.dataLim.y0 < 0 else 0.0, high
 
 
 def _note(axes: Axes, best: _Best, text: str, left: bool) -> None:
@@ -292,10 +305,8 @@ def _note(axes: Axes, best: _Best, text: str, left: bool) -> None:
     )
 
 
-def _chosen(
-    predictions: Predictions, index: int, n_each: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of right ones spread over all degrees of confidence, and of the surest mistakes, of one class."""
+def _chosen(predictions: Predictions, index: int, n_each: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of one class: right ones spread over all degrees of confidence, and the surest mistakes."""
     probability = _finite(predictions)
     predicted, confidence = probability.argmax(axis=1), probability.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
@@ -321,11 +332,9 @@ def _draw_beats(
         axes.set_title(f"{names}   {sure}   {predictions.record[position]}", loc="left", color=colour, pad=3)
         for lead in _stacked(signals[position]):
             axes.plot(np.arange(len(lead)) / sfreq, lead, color=colour, linewidth=1.3)
-        axes.spines["bottom"].set_visible(True)
         axes.grid(axis="x", color=GRID)
-    for axes in row[len(positions) :]:
-        axes.tick_params(bottom=False)
     if not len(positions):
+        row[0].set_title(" ", pad=3)  # keeps the row as high as its neighbour's
         row[0].text(0.0, 0.5, "none", transform=row[0].transAxes, color=MUTED, va="center")
 
 
@@ -339,23 +348,16 @@ def _stacked(signal: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def _name_row(axes: Axes, name: str) -> None:
-    axes.set_ylabel(name, rotation=0, labelpad=14, va="center", fontweight="bold")
-
-
-def _head(axes: Axes, text: str, colour: str) -> None:
-    """Heads a group of columns from above its first one."""
+    """Writes the class before the first beat of its row."""
     axes.annotate(
-        text,
-        (0, 1),
+        name,
+        (0, 0.5),
         xycoords="axes fraction",
-        xytext=(0, 24),
+        xytext=(-10, 0),
         textcoords="offset points",
-        color=colour,
+        ha="right",
+        va="center",
+        color=INK,
         fontweight="bold",
         annotation_clip=False,
     )
-
-
-def describe(name: str) -> str:
-    """What a class is called in full, "" where that is unknown."""
-    return CLASS_NAMES.get(name, "")

@@ -1,0 +1,51 @@
+"""What happens around the epochs, besides what Lightning brings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, WeightAveraging
+from torch import Tensor
+
+
+def ema(decay: float) -> WeightAveraging:
+    """Exponential moving average of weights and batch-norm statistics, used in validation, test and checkpoints.
+
+    The decay rises from 0.1 to `decay` as (1 + n) / (10 + n) after n steps: with a constant one the first epochs'
+    averages would be mostly the initial weights.
+
+    Args:
+        decay: share of the average that stays at each step.
+    """
+
+    def average(averaged: Tensor, current: Tensor, n: Tensor | int) -> Tensor:
+        n = int(n)
+        return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
+
+    return WeightAveraging(avg_fn=average)
+
+
+class History(Callback):
+    """Every epoch's scores, kept through a resumed training."""
+
+    def __init__(self) -> None:
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes down what was logged, once training and validation of the epoch are over."""
+        scores = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.epochs = state_dict["epochs"]
+
+    def columns(self) -> dict[str, list[float]]:
+        """The same by name: one value an epoch, NaN where there was none."""
+        names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
+        return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}

@@ -1,0 +1,69 @@
+"""The console command `ecg`: what is done to data, not to models."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ecg.errors import one_sentence
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Heartbeats for experiments.")
+
+
+class ProtocolName(StrEnum):
+    """The options of the group `protocol`."""
+
+    kaggle = "kaggle"
+    inter_patient = "inter_patient"
+    patient_kfold = "patient_kfold"
+    random = "random"
+
+
+@app.callback()
+def _main() -> None:
+    """Heartbeats for experiments."""
+
+
+@app.command()
+def beats(
+    out: Annotated[Path, typer.Option(help="Folder for mitbih_train.csv and mitbih_test.csv.")],
+    protocol: Annotated[ProtocolName, typer.Option(help="How the beats are divided.")] = ProtocolName.kaggle,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the MIT-BIH records; else ECG_DATA_DIR/mitdb, downloaded if absent.")
+    ] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Folder for prepared beats.")] = None,
+) -> None:
+    """Writes MIT-BIH as Kaggle has it: 187 samples and the label a row, no header.
+
+    With the protocol kaggle these are the two files of the Kaggle heartbeat set, the test rows in their order;
+    with another one the same beats are divided otherwise. Validation beats are among the training rows.
+    """
+    with one_sentence():
+        _write_beats(out, protocol, data_dir, cache_dir)
+
+
+def _write_beats(out: Path, protocol: ProtocolName, data_dir: Path | None, cache_dir: Path | None) -> None:
+    from omegaconf import OmegaConf
+
+    from ecg import build
+    from ecg.config import SCHEMAS, PathsConfig
+    from ecg.data.kaggle import FILES, write_csv
+
+    cfg = OmegaConf.create(
+        {
+            "data": OmegaConf.structured(SCHEMAS["data"]["mitbih"]),
+            "protocol": OmegaConf.structured(SCHEMAS["protocol"][protocol.value]),
+            "paths": OmegaConf.structured(PathsConfig(run_dir="", cache_dir=cache_dir and str(cache_dir))),
+        }
+    )
+    cfg.data.window, cfg.data.dir = "kaggle", data_dir and str(data_dir)
+    divide = build.protocol(cfg)
+    found = build.source(cfg).beats(build.cache_dir(cfg), exclude=divide.exclude)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, side in zip(FILES, divide.sides(found, "mitbih"), strict=True):
+        path = out / f"{name}.csv"
+        write_csv(found.take(side), path)
+        typer.echo(f"{path}: {len(side):,} beats")

@@ -1,0 +1,71 @@
+"""`--help`: the groups with their options and every key with its default and its meaning, read from the schema.
+
+Hydra's own help loads every configuration a hundred times over and does not know what a key means.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ecg.config import SCHEMAS
+
+_FIELD = re.compile(r"^    (?P<name>[a-z]\w*): .*?  # (?P<doc>.*)$")
+
+
+def answer(root: type, conf: Path) -> None:
+    """Prints the help of a program and ends it, if the command line asks for `--help` or `-h`.
+
+    Args:
+        root: the schema of the program's whole configuration.
+        conf: the folder of the groups.
+    """
+    if not {"--help", "-h"} & set(sys.argv[1:]):
+        return
+    program = Path(sys.argv[0]).name
+    print(f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]\n\n{inspect.getdoc(root)}\n")
+    print("  -m         a sweep: several values for a key or group, separated by commas\n  --cfg job  print the configuration")
+    print("\nGroups and their options, the default first:")
+    defaults = dict(re.findall(r"^  - (\w+): (\w+)", (conf / "train.yaml").read_text(), re.M))
+    for group in sorted(path.name for path in conf.iterdir() if path.is_dir()):
+        options = (path.stem for path in (conf / group).glob("*.yaml"))
+        print(f"  {group:<11}{', '.join(sorted(options, key=lambda o: (o != defaults.get(group), o)))}")
+    print("\nKeys:")
+    _keys(root, "")
+    sys.exit(0)
+
+
+def _keys(schema: type, prefix: str) -> None:
+    """Prints a line for each key of a dataclass, one level deeper for each group below it."""
+    comments = _comments(schema)
+    for field in fields(schema):
+        if field.name in SCHEMAS and not prefix:
+            for option, node in SCHEMAS[field.name].items():
+                print(f"\n  {field.name}={option}: {inspect.getdoc(node)}")
+                _keys(node, f"{field.name}.")
+        elif is_dataclass(field.default_factory):
+            print(f"\n  {field.name}: {inspect.getdoc(field.default_factory)}")
+            _keys(field.default_factory, f"{field.name}.")
+        elif not field.name.startswith("_"):
+            key = f"{prefix}{field.name}={_typed(field)}"
+            print(f"    {key:<44}  {comments.get(field.name, '')}".rstrip())
+
+
+def _comments(schema: type) -> dict[str, str]:
+    """The comment behind each field of a dataclass, its own before those of its bases."""
+    lines = [line for cls in reversed(schema.__mro__[:-1]) for line in inspect.getsource(cls).splitlines()]
+    return {m["name"]: m["doc"] for line in lines if (m := _FIELD.match(line))}
+
+
+def _typed(field: Field[Any]) -> str:
+    """A default as one types it on the command line."""
+    value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+    if isinstance(value, list):
+        return f"[{','.join(value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

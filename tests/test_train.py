@@ -1,0 +1,244 @@
+"""`train.py` as a user runs it: whole programs on simulated records, and on the real ones where they are present."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TINY = ["model.hidden=8", "data.n_patients=12", "data.minutes=1", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+TINY += ["trainer.enable_progress_bar=false", "n_bootstrap=20"]
+
+
+def call(tmp_path: Path, *arguments: str) -> list[str]:
+    base = [sys.executable, str(ROOT / "train.py"), *TINY, f"paths.cache_dir={tmp_path}/cache"]
+    return [*base, f"hydra.run.dir={tmp_path}/run", *arguments]
+
+
+def train(tmp_path: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "WANDB_MODE": "offline"}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        call(tmp_path, *arguments), capture_output=True, text=True, timeout=300, env=environment, **options
+    )
+
+
+def sentence(ended: subprocess.CompletedProcess[str]) -> str:
+    assert ended.returncode != 0, ended.stdout
+    assert "Traceback" not in ended.stderr, ended.stderr
+    lines = [line for line in ended.stderr.strip().splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, ended.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    tmp_path = tmp_path_factory.mktemp("train")
+    ended = train(tmp_path, "callbacks.logit_adjustment=true", "seed=0")
+    assert ended.returncode == 0, ended.stderr
+    return tmp_path / "run", ended
+
+
+def test_run_folder_is_complete(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    run, ended = finished
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["hidden"] == 8
+    assert config["data"]["window"] == "centered"
+    assert "seed=0" in yaml.safe_load((run / "overrides.yaml").read_text())
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert provenance["seed"] == 0
+    assert len(provenance["beats_sha256"]) == 64
+    assert provenance["packages"]["torch"] == torch.__version__.split("+")[0] or provenance["packages"]["torch"]
+    for name in ("report.html", "metrics.json", "predictions.npz", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert (run / name).stat().st_size > 0
+        if name != "checkpoints/last.ckpt":
+            assert str(run / name) in ended.stdout
+    assert not [path for path in run.rglob("*") if path.suffix == ".tmp"]
+
+
+def test_metrics_are_those_of_the_predictions(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    run, ended = finished
+    metrics = json.loads((run / "metrics.json").read_text())
+    with np.load(run / "predictions.npz", allow_pickle=False) as file:
+        predictions = {name: file[name] for name in file.files}
+    for side in ("validation", "test"):
+        here = predictions["side"] == side
+        hit = predictions["probability"][here].argmax(axis=1) == predictions["label"][here]
+        assert metrics[side]["n_beats"] == here.sum() > 0
+        assert metrics[side]["accuracy"]["value"] == pytest.approx(hit.mean())
+    patients = [set(predictions["record"][predictions["side"] == side]) for side in ("validation", "test")]
+    assert not patients[0] & patients[1]
+    assert metrics["simulated"] is True
+    assert 0 <= metrics["logit_shift"] <= 1
+    assert metrics["training"]["epochs"] == 2
+    np.testing.assert_allclose(predictions["probability"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_every_output_says_that_the_data_is_simulated(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    run, ended = finished
+    assert "Simulated recordings" in ended.stdout
+    assert "Simulated recordings" in (run / "report.html").read_text()
+    assert list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+def test_checkpoints_need_no_pickle_and_repeat_the_predictions(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    from omegaconf import OmegaConf
+
+    from ecg import build
+    from ecg.scoring import predict
+
+    run, _ = finished
+    cfg = OmegaConf.load(run / "config.yaml")
+    data = build.datamodule(cfg)  # type: ignore[arg-type]
+    classifier = build.classifier(cfg, data)  # type: ignore[arg-type]
+    classifier.load_state_dict(torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"])
+    logits = predict(classifier, data, data.split_of.test, torch.device("cpu"))
+    shift = json.loads((run / "metrics.json").read_text())["logit_shift"]
+    counts = data.class_counts()
+    probability = torch.softmax(logits - shift * torch.log(counts / counts.sum()), dim=1)
+    with np.load(run / "predictions.npz") as file:
+        np.testing.assert_allclose(probability, file["probability"][file["side"] == "test"], atol=1e-5)
+
+
+def test_same_command_and_seed_give_the_same_metrics(tmp_path: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        ended = train(tmp_path, "logger=none", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}")
+        assert ended.returncode == 0, ended.stderr
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        del metrics["training"]["seconds"]
+        found.append(metrics)
+    assert found[0] == found[1]
+
+
+def test_multirun(tmp_path: Path) -> None:
+    sweep = ["-m", "model=cnn,cnn_lstm,cnn_lstm_attn", "trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path}/sweep"]
+    ended = train(tmp_path, *sweep, "logger=csv")
+    assert ended.returncode == 0, ended.stderr
+    runs = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [name.split("_simulated")[0] for name in runs] == ["0_cnn", "1_cnn_lstm", "2_cnn_lstm_attn"]
+    for name in runs:
+        assert (tmp_path / "sweep" / name / "report.html").is_file()
+        assert "val/macro_f1" in (tmp_path / "sweep" / name / "metrics.csv").read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_absent_hardware_is_one_sentence(tmp_path: Path) -> None:
+    ended = train(tmp_path, "trainer.accelerator=gpu", "logger=none")
+    assert "trainer.accelerator=gpu cannot be had on this machine" in sentence(ended)
+
+
+def test_absent_records_offline_is_one_sentence(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*call(tmp_path, "data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none")[:2]]
+        + ["data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none"]
+        + [f"hydra.run.dir={tmp_path}/run"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert f"{tmp_path}/none" in (line := sentence(ended))
+    assert "ECG_DATA_DIR" in line
+
+
+def test_run_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = train(tmp_path, "logger=none", f"hydra.run.dir={tmp_path}/file/run")
+    assert f"{tmp_path}/file/run" in sentence(ended)
+
+
+def test_full_disk_is_one_sentence_and_leaves_nothing_half(tmp_path: Path) -> None:
+    assert train(tmp_path, "logger=none", "trainer.fast_dev_run=true").returncode == 0  # prepares the beats
+
+    def small_files() -> None:
+        # Python ignores SIGXFSZ, so that a write beyond the limit fails as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    ended = train(tmp_path, "logger=none", f"hydra.run.dir={tmp_path}/full", preexec_fn=small_files)
+    assert "File too large" in sentence(ended)
+    assert (tmp_path / "full" / "config.yaml").is_file()
+    for path in (tmp_path / "full" / "checkpoints").glob("*.ckpt"):
+        torch.load(path, weights_only=True)
+
+
+def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    slow = ["trainer.max_epochs=500", "logger=none", "model.hidden=32", "data.minutes=3"]
+    process = subprocess.Popen(call(tmp_path, *slow), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    checkpoint = torch.load(last, weights_only=True)
+    assert checkpoint["state_dict"]
+    assert checkpoint["optimizer_states"]
+
+
+def test_damaged_record_of_ones_own_is_one_sentence(tmp_path: Path) -> None:
+    import wfdb
+
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        signal_ = rng.integers(-500, 500, (7200, 1))
+        wfdb.wrsamp(name, 360, ["mV"], ["II"], d_signal=signal_, fmt=["16"], adc_gain=[200], baseline=[0], write_dir=str(tmp_path))
+        wfdb.wrann(name, "atr", np.arange(100, 7000, 300), ["N"] * 23, write_dir=str(tmp_path))
+    (tmp_path / "a.dat").write_bytes((tmp_path / "a.dat").read_bytes()[:-100])
+    own = [sys.executable, str(ROOT / "train.py"), "data=wfdb", f"data.dir={tmp_path}", "logger=none"]
+    ended = subprocess.run([*own, f"hydra.run.dir={tmp_path}/run"], capture_output=True, text=True, timeout=120)
+    assert "a.dat is truncated" in sentence(ended)
+
+
+REAL = ["data=mitbih", "model.hidden=8", "trainer.max_epochs=1", "trainer.limit_train_batches=5", "logger=none", "n_bootstrap=20"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("protocol", "n_test", "n_classes"), [("kaggle", 21892, 5), ("inter_patient", 44259 + 1837 + 3221 + 388, 4)]
+)
+def test_the_real_records(protocol: str, n_test: int, n_classes: int, real_data: Path, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *REAL, f"protocol={protocol}", f"hydra.run.dir={tmp_path}/run"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "ECG_DATA_DIR": str(real_data), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["simulated"] is False
+    assert metrics["test"]["n_beats"] == n_test
+    assert len(metrics["test"]["classes"]) == n_classes
+    if protocol == "inter_patient":
+        assert metrics["test without 202"]["n_beats"] < n_test
+        assert set(metrics["test"]["ec57"]) >= {"S", "V"}
+
+
+@pytest.mark.real
+def test_record_without_mlii_is_one_sentence(real_data: Path, tmp_path: Path) -> None:
+    arguments = [*REAL, "protocol=inter_patient", "protocol.exclude=[]", f"hydra.run.dir={tmp_path}/run"]
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments, f"paths.cache_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "ECG_DATA_DIR": str(real_data)},
+    )
+    assert "Record 102 has no lead MLII, only V5, V2" in sentence(ended)
