@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,7 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     Raises:
         UserError: the hardware that was asked for is not here.
     """
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _quieten_lightning()
     arguments = _arguments(cfg.trainer)
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(cfg.trainer.accelerator)
@@ -93,6 +93,14 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
         raise UserError(f"Lightning's Trainer refuses this configuration: {reason}") from error
 
 
+def _quieten_lightning() -> None:
+    """Keeps what Lightning says about itself off the console: tips, its own deprecations, workers for data on disk."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", message)
+
+
 def best_precision(accelerator: str) -> str:
     """bf16-mixed where a GPU or the AMX units of a CPU multiply bfloat16 in hardware, else 32-true.
 
@@ -101,8 +109,9 @@ def best_precision(accelerator: str) -> str:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
-    has_amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
-    return "bf16-mixed" if on_cpu and has_amx else "32-true"
+    # Older releases of torch cannot say what the processor has.
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16-mixed" if on_cpu and capabilities.get("amx_bf16") else "32-true"
 
 
 def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
@@ -130,7 +139,7 @@ def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
 
 def logger(cfg: DictConfig, run: Run) -> Logger | bool:
     """W&B, a CSV file, or nothing."""
-    if cfg.logger.name == "none" or rank_zero_only.rank != 0:
+    if cfg.logger.name == "none" or rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return False
     if cfg.logger.name == "csv":
         return CSVLogger(run.folder, name="", version="")

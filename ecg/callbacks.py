@@ -35,7 +35,8 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Takes down what was logged, once training and validation of the epoch are over."""
         scores = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": trainer.optimizers[0].param_groups[0]["lr"]})
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": rate})
 
     def state_dict(self) -> dict[str, Any]:
         """For the checkpoint."""

@@ -52,14 +52,10 @@ def _write_beats(out: Path, protocol: ProtocolName, data_dir: Path | None, cache
     from ecg.config import SCHEMAS, PathsConfig
     from ecg.data.kaggle import FILES, write_csv
 
-    cfg = OmegaConf.create(
-        {
-            "data": OmegaConf.structured(SCHEMAS["data"]["mitbih"]),
-            "protocol": OmegaConf.structured(SCHEMAS["protocol"][protocol.value]),
-            "paths": OmegaConf.structured(PathsConfig(run_dir="", cache_dir=cache_dir and str(cache_dir))),
-        }
-    )
-    cfg.data.window, cfg.data.dir = "kaggle", data_dir and str(data_dir)
+    paths = PathsConfig(run_dir="", cache_dir=str(cache_dir) if cache_dir else None)
+    schemas = {"data": SCHEMAS["data"]["mitbih"], "protocol": SCHEMAS["protocol"][protocol.value], "paths": paths}
+    cfg = OmegaConf.create({name: OmegaConf.structured(schema) for name, schema in schemas.items()})
+    cfg.data.window, cfg.data.dir = "kaggle", str(data_dir) if data_dir else None
     divide = build.protocol(cfg)
     found = build.source(cfg).beats(build.cache_dir(cfg), exclude=divide.exclude)
     out.mkdir(parents=True, exist_ok=True)

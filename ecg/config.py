@@ -348,7 +348,7 @@ def check(cfg: Any) -> None:
     _check_ranges(cfg)
     source, protocol = cfg.data.name, cfg.protocol.name
     if protocol == "kaggle" and source not in ("mitbih", "kaggle_csv"):
-        raise UserError(f"protocol=kaggle is a split of MIT-BIH: data={source} has none, use data=mitbih or kaggle_csv.")
+        raise UserError(f"protocol=kaggle is a split of MIT-BIH: data={source} has none, use mitbih or kaggle_csv.")
     if source == "kaggle_csv" and protocol not in ("kaggle", "random"):
         raise UserError(f"protocol={protocol} needs patients, and the Kaggle files name none: use data=mitbih.")
     if source == "kaggle_csv" and cfg.data.window != Window.kaggle:

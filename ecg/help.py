@@ -28,7 +28,8 @@ def answer(root: type, conf: Path) -> None:
         return
     program = Path(sys.argv[0]).name
     print(f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]\n\n{inspect.getdoc(root)}\n")
-    print("  -m         a sweep: several values for a key or group, separated by commas\n  --cfg job  print the configuration")
+    print("  -m         a sweep: several values for a key or group, separated by commas")
+    print("  --cfg job  prints the configuration instead of running")
     print("\nGroups and their options, the default first:")
     defaults = dict(re.findall(r"^  - (\w+): (\w+)", (conf / "train.yaml").read_text(), re.M))
     for group in sorted(path.name for path in conf.iterdir() if path.is_dir()):
@@ -63,7 +64,7 @@ def _comments(schema: type) -> dict[str, str]:
 
 def _typed(field: Field[Any]) -> str:
     """A default as one types it on the command line."""
-    value = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+    value = field.default_factory() if field.default_factory is not MISSING else field.default
     if isinstance(value, list):
         return f"[{','.join(value)}]"
     if value is None or isinstance(value, bool):

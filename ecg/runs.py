@@ -90,9 +90,7 @@ class Run:
             "device": str(trainer.strategy.root_device),
         }
 
-    def _report(
-        self, cfg: DictConfig, data: BeatDataModule, scores: Scores, training: dict[str, Any]
-    ) -> RunReport:
+    def _report(self, cfg: DictConfig, data: BeatDataModule, scores: Scores, training: dict[str, Any]) -> RunReport:
         split = data.split_of
         _, n_channels, n_times = data.beats.signal.shape
         facts = {
@@ -233,7 +231,7 @@ def _write_predictions(path: Path, scores: Scores) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, **columns)
+            np.savez_compressed(file, **columns)  # type: ignore[arg-type]
 
     _write(path, write)
 

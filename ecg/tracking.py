@@ -92,14 +92,11 @@ def has_credentials(environ: Mapping[str, str] = os.environ) -> bool:
 
 def _in_netrc(host: str, environ: Mapping[str, str]) -> bool:
     home = _home(environ)
-    candidates = (
-        [Path(environ["NETRC"]).expanduser()] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
-    )
-    path = next((path for path in candidates if path.exists()), None)
-    if path is None:
-        return False
+    named = environ.get("NETRC")
+    candidates = [Path(named).expanduser()] if named else [home / ".netrc", home / "_netrc"]
     try:
-        entry = netrc.netrc(path).authenticators(host)
+        path = next((path for path in candidates if path.exists()), None)
+        entry = netrc.netrc(path).authenticators(host) if path else None
     except (netrc.NetrcParseError, OSError, UnicodeDecodeError):
         return False
     return entry is not None and bool(entry[2])
@@ -138,7 +135,7 @@ class SafeWandbLogger(WandbLogger):
             call(*arguments, **options)
         except Exception as error:
             self.failed = True
-            log.warning("W&B failed (%s): the training goes on, its dashboard ends here.", _first_line(error))
+            log.warning("W&B failed (%s): the training goes on, its dashboard ends here.", _reason(error))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs one row."""
@@ -208,8 +205,7 @@ def wandb_logger(
         try:
             run = _start(run_dir.resolve(), attempted, {**described, "config": dict(config)})
         except Exception as error:
-            problem = problem or _first_line(error)
-            _forget_service()
+            problem = problem or _reason(error)
             continue
         _say_where(run, attempted, problem)
         return SafeWandbLogger(run)
@@ -235,7 +231,8 @@ def _start(run_dir: Path, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
         )
         run.define_metric(STEP)
     except Exception:
-        # Leaves no empty run beside the offline one.
+        # Leaves no empty run beside the offline one; the background process would write to it again.
+        _forget_service()
         for folder in set(run_dir.glob("wandb/run-*")) - before:
             shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -274,9 +271,7 @@ def _log_results(
     run: wandb.Run, metrics: Mapping[str, Any], predictions: Predictions, figures: Mapping[str, Figure]
 ) -> None:
     run.summary.update(_scalars(metrics))
-    rows = [
-        [name, *(_value(row.get(column)) for column in COLUMNS)] for name, row in metrics["per_class"].items()
-    ]
+    rows = [[name, *(_value(row.get(column)) for column in COLUMNS)] for name, row in metrics["per_class"].items()]
     run.log(
         {
             "test/per_class": wandb.Table(columns=["class", *COLUMNS], data=rows),
@@ -287,9 +282,7 @@ def _log_results(
                 title="Confusion matrix of the test beats",
             ),
             "test/pr_curves": _pr_curves(predictions),
-            **{
-                f"figures/{title.replace(' ', '_')}": wandb.Image(figure) for title, figure in figures.items()
-            },
+            **{f"figures/{title.replace(' ', '_')}": wandb.Image(figure) for title, figure in figures.items()},
         }
     )
 
@@ -297,7 +290,7 @@ def _log_results(
 def _scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
     """`test/accuracy`, `test/macro_f1`, `test/S/f1`; gross and macro ones also with `_low` and `_high`."""
     gross = {name: score for name, score in metrics.items() if _is_score(score)}
-    gross |= {f"macro_{name}": score for name, score in metrics["macro"].items()}
+    gross |= {f"macro_{name}": score for name, score in metrics["macro"].items() if _is_score(score)}
     scalars: dict[str, Any] = {"test/n_beats": metrics["n_beats"]}
     for name, score in gross.items():
         scalars[f"test/{name}"] = score["value"]
@@ -351,7 +344,7 @@ def _close(run: wandb.Run, exit_code: int) -> None:
     except TimeoutError:
         log.warning("W&B has not received everything in time; upload the rest with: wandb sync %s", folder)
     except Exception as error:
-        log.warning("W&B does not close its run (%s).", _first_line(error))
+        log.info("W&B does not close its run (%s).", _reason(error))  # what broke it has been told
         _forget_service()
 
 
@@ -366,10 +359,8 @@ def _folder(run: wandb.Run) -> Path:
 
 
 def _safe(logger: WandbLogger) -> SafeWandbLogger:
-    return (
-        logger if isinstance(logger, SafeWandbLogger) else SafeWandbLogger(cast(wandb.Run, logger.experiment))
-    )
+    return logger if isinstance(logger, SafeWandbLogger) else SafeWandbLogger(cast(wandb.Run, logger.experiment))
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

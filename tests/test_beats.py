@@ -15,7 +15,11 @@ from ecg.errors import UserError
 def kaggle_row(x: np.ndarray, s: list[int], i: int) -> np.ndarray:
     """The published rule for one beat, as a slow reading of it."""
     following = s[i + 2] if i + 2 < len(s) else len(x)
-    crop = [float(x[t]) for t in range(s[i], min(len(x), s[i + 1] + int(0.2 * (following - s[i + 1])))) if (t - s[i]) % 3 == 0]
+    crop = [
+        float(x[t])
+        for t in range(s[i], min(len(x), s[i + 1] + int(0.2 * (following - s[i + 1]))))
+        if (t - s[i]) % 3 == 0
+    ]
     low, high = min(crop), max(crop)
     row = [(v - low) / (high - low) if high > low else 0.0 for v in crop][:KAGGLE_TIMES]
     return np.array(row + [0.0] * (KAGGLE_TIMES - len(row)))
@@ -62,9 +66,7 @@ def test_flat_signal_gives_zeros_not_nan() -> None:
     after=st.floats(0.1, 1.5),
     n_beats=st.integers(1, 12),
 )
-def test_centered_window_has_one_shape(
-    sfreq: float, target: float, before: float, after: float, n_beats: int
-) -> None:
+def test_centered_window_has_one_shape(sfreq: float, target: float, before: float, after: float, n_beats: int) -> None:
     n = int(20 * sfreq)
     sample = np.linspace(0, n - 1, n_beats).astype(int).tolist()
     recording = make_recording(sample, ["N"] * n_beats, n=n, sfreq=sfreq)

@@ -40,7 +40,8 @@ def test_every_schema_is_an_option_and_every_option_has_its_schema() -> None:
         assert options(group) == sorted(schemas)
 
 
-CASES = [(group, option) for group in ("model", "loss", "protocol", "callbacks", "trainer") for option in options(group)]
+GROUPS = ("model", "loss", "protocol", "callbacks", "trainer")
+CASES = [(group, option) for group in GROUPS for option in options(group)]
 
 
 @pytest.mark.parametrize(("group", "option"), [c for c in CASES if c not in [("protocol", "kaggle")]])

@@ -166,9 +166,7 @@ def test_what_is_there_is_skipped(server: Server, target: Path, originals: dict[
 
 
 @pytest.mark.parametrize("says_length", [True, False])
-def test_continues_a_part(
-    server: Server, target: Path, originals: dict[str, bytes], says_length: bool
-) -> None:
+def test_continues_a_part(server: Server, target: Path, originals: dict[str, bytes], says_length: bool) -> None:
     server.says_length = says_length
     target.mkdir(parents=True)
     (target / "100.dat.part").write_bytes(originals["100.dat"][:5000])
@@ -196,9 +194,7 @@ def test_part_of_another_file(server: Server, target: Path, originals: dict[str,
 
 
 @pytest.mark.parametrize("surplus", [0, 1, 99_999])
-def test_part_that_is_too_long(
-    server: Server, target: Path, originals: dict[str, bytes], surplus: int
-) -> None:
+def test_part_that_is_too_long(server: Server, target: Path, originals: dict[str, bytes], surplus: int) -> None:
     whole = originals["100.dat"]
     target.mkdir(parents=True)
     (target / "100.dat.part").write_bytes(b"x" * (len(whole) + surplus))
@@ -258,9 +254,7 @@ def test_login_page(server: Server, target: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["hea", "dat", "atr"])
-def test_damaged_record_is_removed(
-    server: Server, target: Path, originals: dict[str, bytes], suffix: str
-) -> None:
+def test_damaged_record_is_removed(server: Server, target: Path, originals: dict[str, bytes], suffix: str) -> None:
     server.files[f"100.{suffix}"] = bytes(len(originals[f"100.{suffix}"]))
     message = sentence(lambda: get(server, target))
     assert f"{target / '100.'}{suffix}" in message
@@ -271,9 +265,7 @@ def test_damaged_record_is_removed(
     assert len(content(target)) == 3
 
 
-def test_files_of_the_user_are_never_removed(
-    server: Server, target: Path, originals: dict[str, bytes]
-) -> None:
+def test_files_of_the_user_are_never_removed(server: Server, target: Path, originals: dict[str, bytes]) -> None:
     target.mkdir(parents=True)
     (target / "100.dat").write_bytes(b"mine")
     message = sentence(lambda: get(server, target))

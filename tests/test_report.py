@@ -62,9 +62,7 @@ class Page(HTMLParser):
         return next(row for row in rows if row and row[0].startswith(name))
 
 
-def predictions_of(
-    n: int = 300, classes: tuple[str, ...] = ("N", "S", "V", "F", "Q"), seed: int = 0
-) -> Predictions:
+def predictions_of(n: int = 300, classes: tuple[str, ...] = ("N", "S", "V", "F", "Q"), seed: int = 0) -> Predictions:
     rng = np.random.default_rng(seed)
     label = np.arange(n) % len(classes)
     logits = rng.normal(size=(n, len(classes))) + 2 * np.eye(len(classes))[label]
@@ -93,8 +91,7 @@ def metrics_of(predictions: Predictions, base: float = 0.5) -> dict[str, Any]:
         "ece": score(0.045),
         "macro": {key: score(base + 0.01 * i) for i, key in enumerate(five)},
         "per_class": {
-            name: {"support": int(matrix[c].sum())}
-            | {key: score(base + 0.1 + 0.01 * i) for i, key in enumerate(five)}
+            name: {"support": int(matrix[c].sum())} | {key: score(base + 0.1 + 0.01 * i) for i, key in enumerate(five)}
             for c, name in enumerate(classes)
         },
         "confusion_matrix": matrix.tolist(),
@@ -238,9 +235,7 @@ def test_ec57_in_percent_with_every_record_folded_away(tmp_path: Path) -> None:
     assert ["", "test without 202", *2 * ["87.65", "–", "0.12"]] in rows
     assert ["100", "12", "87.65", "–", "0.12"] in rows
     assert page.row("F fusion of ventricular and normal, F1")
-    assert any(
-        row[0].startswith("F") and row[1:] == ["test", "87.65", "–", "0.12", *3 * ["–"]] for row in rows
-    )
+    assert any(row[0].startswith("F") and row[1:] == ["test", "87.65", "–", "0.12", *3 * ["–"]] for row in rows)
     assert any(tag == "details" and "open" not in attrs for tag, attrs in page.tags)
 
 
@@ -277,9 +272,7 @@ def test_names_are_not_read_as_mathematics() -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_run_without_epochs_says_so(tmp_path: Path) -> None:
-    assert (
-        "No epoch was recorded." in written(report_of(history={"epoch": [0.0], "lr": [NAN]}), tmp_path).text
-    )
+    assert "No epoch was recorded." in written(report_of(history={"epoch": [0.0], "lr": [NAN]}), tmp_path).text
 
 
 def test_best_epoch_is_marked() -> None:
@@ -324,9 +317,7 @@ def test_perfect_calibration_lies_on_the_diagonal() -> None:
 def test_surest_mistakes_come_first() -> None:
     probability = np.float32([[0.9, 0.1], [0.4, 0.6], [0.05, 0.95], [0.2, 0.8], [0.3, 0.7]])
     record = np.array(["100", "101", "102", "103", "104"])
-    predictions = Predictions(
-        np.array([0, 0, 0, 0, 1]), probability, record, record, np.arange(5), ("N", "S")
-    )
+    predictions = Predictions(np.array([0, 0, 0, 0, 1]), probability, record, record, np.arange(5), ("N", "S"))
     figure = plots.beats_right_and_wrong(predictions, np.ones((5, 1, 20), np.float32), 20.0, n_each=2)
     shown = [text for text in texts(figure) if text.strip()]
     assert [text.split() for text in shown if "→" in text] == [
@@ -369,9 +360,7 @@ def test_signals_of_other_beats_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_failed_writing_leaves_the_old_report_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_writing_leaves_the_old_report_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
 
@@ -407,9 +396,7 @@ def test_report_that_cannot_take_its_name_leaves_nothing(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("no_figures")
 def test_threads_may_write_at_once(tmp_path: Path) -> None:
-    threads = [
-        threading.Thread(target=write_report, args=(report_of(), tmp_path / "report.html")) for _ in range(3)
-    ]
+    threads = [threading.Thread(target=write_report, args=(report_of(), tmp_path / "report.html")) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -158,9 +158,7 @@ def test_annotation_sits_on_the_largest_deflection(population: list[Recording]) 
             start = max(0, s - reach)
             peak = start + deflection[start : s + reach + 1].argmax()
             near[kind].append(abs(peak - s) <= 0.012 * recording.sfreq)
-    assert {kind: np.mean(ok) > 0.97 for kind, ok in near.items() if kind != "F"} == dict.fromkeys(
-        "NAV/", True
-    )
+    assert {kind: np.mean(ok) > 0.97 for kind, ok in near.items() if kind != "F"} == dict.fromkeys("NAV/", True)
     assert np.mean(near["F"]) > 0.85  # two deflections of like size compete in some blends
 
 

@@ -34,7 +34,11 @@ def assert_disjoint(beats: Beats, split: Split) -> None:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**31), n_patients=st.integers(8, 20), counts=st.lists(st.integers(4, 9), min_size=5, max_size=5))
+@given(
+    seed=st.integers(0, 2**31),
+    n_patients=st.integers(8, 20),
+    counts=st.lists(st.integers(4, 9), min_size=5, max_size=5),
+)
 def test_no_beat_and_no_patient_is_on_two_sides(name: str, seed: int, n_patients: int, counts: list[int]) -> None:
     beats = make_beats(n_patients, dict(enumerate(counts)), n_times=1)
     split = PROTOCOLS[name](seed).split(beats, "simulated")

@@ -67,7 +67,7 @@ def test_run_folder_is_complete(finished: tuple[Path, subprocess.CompletedProces
 
 
 def test_metrics_are_those_of_the_predictions(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
-    run, ended = finished
+    run, _ = finished
     metrics = json.loads((run / "metrics.json").read_text())
     with np.load(run / "predictions.npz", allow_pickle=False) as file:
         predictions = {name: file[name] for name in file.files}
@@ -143,14 +143,9 @@ def test_absent_hardware_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_absent_records_offline_is_one_sentence(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [*call(tmp_path, "data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none")[:2]]
-        + ["data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none"]
-        + [f"hydra.run.dir={tmp_path}/run"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    absent = ["data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none"]
+    own = [sys.executable, str(ROOT / "train.py"), *absent, f"hydra.run.dir={tmp_path}/run"]
+    ended = subprocess.run(own, capture_output=True, text=True, timeout=120)
     assert f"{tmp_path}/none" in (line := sentence(ended))
     assert "ECG_DATA_DIR" in line
 
@@ -198,7 +193,8 @@ def test_damaged_record_of_ones_own_is_one_sentence(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         signal_ = rng.integers(-500, 500, (7200, 1))
-        wfdb.wrsamp(name, 360, ["mV"], ["II"], d_signal=signal_, fmt=["16"], adc_gain=[200], baseline=[0], write_dir=str(tmp_path))
+        scale = {"fmt": ["16"], "adc_gain": [200], "baseline": [0], "write_dir": str(tmp_path)}
+        wfdb.wrsamp(name, 360, ["mV"], ["II"], d_signal=signal_, **scale)
         wfdb.wrann(name, "atr", np.arange(100, 7000, 300), ["N"] * 23, write_dir=str(tmp_path))
     (tmp_path / "a.dat").write_bytes((tmp_path / "a.dat").read_bytes()[:-100])
     own = [sys.executable, str(ROOT / "train.py"), "data=wfdb", f"data.dir={tmp_path}", "logger=none"]
@@ -206,7 +202,8 @@ def test_damaged_record_of_ones_own_is_one_sentence(tmp_path: Path) -> None:
     assert "a.dat is truncated" in sentence(ended)
 
 
-REAL = ["data=mitbih", "model.hidden=8", "trainer.max_epochs=1", "trainer.limit_train_batches=5", "logger=none", "n_bootstrap=20"]
+REAL = ["data=mitbih", "model.hidden=8", "trainer.max_epochs=1", "trainer.limit_train_batches=5"]
+REAL += ["logger=none", "n_bootstrap=20"]
 
 
 @pytest.mark.real

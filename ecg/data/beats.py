@@ -1,10 +1,10 @@
 """Beats, and the two windows that cut them out of a recording.
 
-    kaggle      |R ............... next R ...|          from the annotation into the next beat, at a third of
-                0            RR      + 0.2 RR'          the rate, min-max scaled, zero-padded to 187 samples
+kaggle      |R ............... next R ...|          from the annotation into the next beat, at a third of
+            0            RR      + 0.2 RR'          the rate, min-max scaled, zero-padded to 187 samples
 
-    centered    |........... R ...................|     `before` seconds before the R peak, `after` behind it,
-             -before         0                 after    resampled, per-record scale, with RR features
+centered    |........... R ...................|     `before` seconds before the R peak, `after` behind it,
+         -before         0                 after    resampled, per-record scale, with RR features
 """
 
 from __future__ import annotations

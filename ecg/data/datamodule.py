@@ -88,18 +88,14 @@ class BeatDataModule(pl.LightningDataModule):
         eval_batch_size: beats a step in validation and test, where no gradient needs memory.
     """
 
-    def __init__(
-        self, beats: Beats, split: Split, *, batch_size: int, seed: int, eval_batch_size: int = 1024
-    ) -> None:
+    def __init__(self, beats: Beats, split: Split, *, batch_size: int, seed: int, eval_batch_size: int = 1024) -> None:
         super().__init__()
         self.beats, self.split_of = beats, split
         self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
         class_index = np.full(len(CLASSES), -1)
         class_index[[CLASSES.index(name) for name in split.classes]] = range(len(split.classes))
         self.label: NDArray[np.int64] = class_index[beats.label]  # (n,) index into split.classes
-        self.tensors = Batch(
-            torch.from_numpy(beats.signal), torch.from_numpy(beats.rr), torch.from_numpy(self.label)
-        )
+        self.tensors = Batch(torch.from_numpy(beats.signal), torch.from_numpy(beats.rr), torch.from_numpy(self.label))
 
     def class_counts(self) -> Tensor:
         """(n_classes,) training beats of each class."""

@@ -176,8 +176,7 @@ class _Fetcher:
                 if error.code == 404 and optional:
                     return False
                 raise UserError(
-                    f"{address} answers {error.code} {error.reason}:"
-                    f" check the address, or {self._elsewhere} instead."
+                    f"{address} answers {error.code} {error.reason}: check the address, or {self._elsewhere} instead."
                 ) from error
             except (urllib.error.URLError, TimeoutError, http.client.InvalidURL, ValueError) as error:
                 raise UserError(
@@ -245,8 +244,7 @@ def _refuse_web_page(response: http.client.HTTPResponse, address: str) -> None:
     """A login page of a network comes with status 200, and would be stored as a record."""
     if response.headers.get_content_type() == "text/html":
         raise UserError(
-            f"{address} answers with a web page instead of a file: check the address,"
-            " or log in to the network first."
+            f"{address} answers with a web page instead of a file: check the address, or log in to the network first."
         )
 
 

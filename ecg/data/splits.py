@@ -1,11 +1,11 @@
 """Protocols: which beats train, validate and test.
 
-| protocol      | test                                    | validation, from the training side | a patient on two sides |
-|---------------|-----------------------------------------|------------------------------------|------------------------|
-| kaggle        | the genuine 21,892 rows                 | beats, stratified by class         | yes, all of them       |
-| inter_patient | DS2; elsewhere a share of the patients  | whole patients                     | never                  |
-| patient_kfold | one fold of the patients                | whole patients                     | never                  |
-| random        | a share of the beats                    | beats, stratified by class         | yes                    |
+| protocol      | test                                   | validation, of the training side | shared patients |
+|---------------|----------------------------------------|----------------------------------|-----------------|
+| kaggle        | the genuine 21,892 rows                | beats, stratified by class       | all             |
+| inter_patient | DS2; elsewhere a share of the patients | whole patients                   | none            |
+| patient_kfold | one fold of the patients               | whole patients                   | none            |
+| random        | a share of the beats                   | beats, stratified by class       | all             |
 """
 
 from __future__ import annotations

@@ -41,9 +41,7 @@ class Signals(NamedTuple):
     signal: NDArray[Any]
 
 
-def read_recording(
-    folder: Path, name: str, *, patient: str | None = None, annotator: str = "atr"
-) -> Recording:
+def read_recording(folder: Path, name: str, *, patient: str | None = None, annotator: str = "atr") -> Recording:
     """Reads one annotated record and checks it.
 
     Args:
@@ -107,9 +105,7 @@ def list_records(folder: Path) -> list[str]:
         else:
             names = sorted(path.name.removesuffix(".hea") for path in folder.glob("*.hea"))
     if not names:
-        raise UserError(
-            f"no WFDB records in {folder}: choose a folder that holds .hea, .dat and annotation files."
-        )
+        raise UserError(f"no WFDB records in {folder}: choose a folder that holds .hea, .dat and annotation files.")
     return names
 
 
@@ -186,8 +182,7 @@ def _read_header(folder: Path, name: str) -> Any:
     # Either would need resampling, after which the values are no longer those that were recorded.
     if any((count or 1) != 1 for count in header.samps_per_frame) or any(header.skew):
         raise UserError(
-            f"{path} describes signals that differ in sampling rate or start: convert the record with xform"
-            " first."
+            f"{path} describes signals that differ in sampling rate or start: convert the record with xform first."
         )
     return header
 
@@ -198,9 +193,7 @@ def _check_size(path: Path, header: Any) -> None:
     bits = sum(_BITS.get(header.fmt[i], 0) for i in signals) * header.sig_len
     expected = (header.byte_offset[signals[0]] or 0) + bits // 8
     if (size := path.stat().st_size) < expected:
-        raise UserError(
-            f"signal file {path} is truncated ({size} bytes, its header promises {expected}): {_REPLACE}."
-        )
+        raise UserError(f"signal file {path} is truncated ({size} bytes, its header promises {expected}): {_REPLACE}.")
 
 
 def _check_signals(record: Any, header: Any, path: Path) -> None:
@@ -239,9 +232,7 @@ def _read_annotations(
     return sample, symbol
 
 
-def _check_annotations(
-    sample: NDArray[np.int64], symbol: NDArray[np.str_], path: Path, n_samples: int
-) -> None:
+def _check_annotations(sample: NDArray[np.int64], symbol: NDArray[np.str_], path: Path, n_samples: int) -> None:
     outside = sample[(sample < 0) | (sample >= n_samples)]
     if outside.size:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The figures ANSI/AAMI EC57 asks for: how well supraventricular (S) and ventricular (V) ectopic beats are found.
+"""The figures ANSI/AAMI EC57 asks for: how well supraventricular (S) and ventricular (V) beats are found.
 
 What a beat counts as, by its true class (rows) and by what it was called:
 
@@ -50,13 +50,14 @@ def ec57(predictions: Predictions) -> dict[str, Any]:
     """Se, +P and FPR of S and V: over all beats, as the mean over records, and record by record.
 
     Args:
-        predictions: of n beats; the classes are the four of the inter-patient protocol (N S V F) or all five. A class
-            that is not among them is left out of the answer.
+        predictions: of n beats; the classes are the four of the inter-patient protocol (N S V F) or all five.
+            One of S, V and F that is not among them is left out of the answer.
 
     Returns:
-        {"S": {"gross": F, "record_mean": F, "per_record": {"100": F + {"n": int}}}, "V": {...}, "F": {"gross": F}},
-        where F = {"Se": float | None, "+P": float | None, "FPR": float | None}. A figure that would divide by zero is
-        None, and such a record does not enter the mean of that figure. "n" counts the beats of the class in the record.
+        {"S": {"gross": R, "record_mean": R, "per_record": {"100": R and "n": int, ...}}, "V": {...},
+        "F": {"gross": R}}, where R = {"Se": float | None, "+P": float | None, "FPR": float | None}.
+        A figure that would divide by zero is None, and such a record does not enter the mean of that figure.
+        "n" counts the beats of the class in the record.
     """
     matrices = confusion_by_record(predictions)
     answer: dict[str, Any] = {}

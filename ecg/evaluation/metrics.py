@@ -2,9 +2,10 @@
 
 Figures are computed over the whole set at once: the mean of a batch's F1 over batches is not the F1.
 
-Intervals are percentile bootstraps. What is drawn with replacement is a unit: a beat or, where the protocol splits by
-patient, a patient with all beats, because beats of one patient are alike and do not count as independent readings. A
-draw is never copied out; it is a count per unit, "drawn 0, 1, 2 ... times", by which the beats are weighted.
+Intervals are percentile bootstraps. What is drawn with replacement is a unit: a beat or, where the protocol
+splits by patient, a patient with all beats, because beats of one patient are alike and do not count as
+independent readings. A draw is never copied out: it is a count per unit, "drawn 0, 1, 2 ... times", by which
+the beats are weighted.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Areas(NamedTuple):
 class Ranking:
     """The beats in the order of falling probability of one class, made once for all draws.
 
-    Beats of equal probability form a group: no threshold can part them, so their order must not matter. Only groups
-    that hold a beat of the class (G of them) move the curves' true positives.
+    Beats of equal probability form a group: no threshold can part them, so their order must not matter. Only
+    the G groups that hold a beat of the class move the true positives of the curves.
 
     Attributes:
         unit: (n,) the unit of each beat, in that order.
@@ -102,13 +103,13 @@ def evaluate(
 ) -> dict[str, Any]:
     """All figures of one set of beats, ready for JSON: no NaN, None where a figure is undefined.
 
-    A class without a beat in the truth has neither recall nor F1, AUROC or AUPRC (None), and the macro means leave it
-    out: they run over the classes of the truth. Beats wrongly called so still cost the true classes their recall. A
-    class of the truth that is never predicted has precision 0, and so F1 0.
+    A class without a beat in the truth has neither recall nor F1, AUROC or AUPRC (None), and the macro means
+    leave it out: they run over the classes of the truth. Beats wrongly called so still cost the true classes
+    their recall. A class of the truth that is never predicted has precision 0, and so F1 0.
 
-    An interval leaves out the draws in which its figure is undefined, for instance because no beat of the class was
-    drawn. There is none (None) for the figures of a class whose beats come from one unit: every draw would tell the
-    same.
+    An interval leaves out the draws in which its figure is undefined, for instance because no beat of the
+    class was drawn. There is none (None) for the figures of a class whose beats come from one unit: every
+    draw would tell the same.
 
     Args:
         predictions: of n beats, at least one.
@@ -135,9 +136,9 @@ def evaluate(
         "n_beats": len(predictions.label),
         "n_patients": len(np.unique(predictions.patient)),
         "interval": f"95 % percentile bootstrap over {'patients' if by_patient else 'beats'}",
-        "accuracy": _score(point.accuracy, draws and draws.accuracy),
-        "mcc": _score(point.mcc, draws and draws.mcc),
-        "ece": _score(point.ece, draws and _recentred(draws.ece, float(point.ece))),
+        "accuracy": _score(point.accuracy, draws.accuracy if draws else None),
+        "mcc": _score(point.mcc, draws.mcc if draws else None),
+        "ece": _score(point.ece, _recentred(draws.ece, float(point.ece)) if draws else None),
         "macro": _macro(predictions, point, draws),
         "per_class": _per_class(predictions, unit, point, draws),
         "confusion_matrix": _confusion(predictions).tolist(),
@@ -147,7 +148,7 @@ def evaluate(
 
 
 def without_records(predictions: Predictions, records: Iterable[str]) -> Predictions:
-    """The predictions for all beats but those of the given records; records that are not there change nothing."""
+    """The predictions for all beats but those of the given records; absent records change nothing."""
     keep = ~np.isin(predictions.record, list(records))
     arrays = ("label", "probability", "record", "patient", "sample")
     return replace(predictions, **{name: getattr(predictions, name)[keep] for name in arrays})
@@ -156,8 +157,8 @@ def without_records(predictions: Predictions, records: Iterable[str]) -> Predict
 def figures_of(predictions: Predictions) -> Figures:
     """The figures of the set itself.
 
-    From torchmetrics, but for two: its calibration error adds float32 numbers one by one, which for tens of thousands
-    of sure beats is wrong by more than the error of a good network, and its MCC of two classes, one of which is never
+    From torchmetrics, but for two. Its calibration error adds float32 numbers one by one, which for tens of
+    thousands of sure beats is wrong by some .0003; and its MCC of two classes, of which one is never
     predicted, is not 0.
     """
     n_classes = len(predictions.classes)
@@ -193,7 +194,7 @@ def bootstrap(predictions: Predictions, unit: Ints, n_draws: int, rng: np.random
         rng: draws the units.
 
     Returns:
-        Figures with a leading axis D; None where there is nothing to draw: no draws wanted, or fewer than two units.
+        Figures with a leading axis D; None where no draws are wanted or there are fewer than two units.
     """
     n_units = int(unit.max()) + 1
     if n_draws < 1 or n_units < 2:
@@ -251,9 +252,7 @@ def areas_under_curves(ranking: Ranking, counts: Counts) -> Areas:
 
 def _check(predictions: Predictions) -> None:
     if not len(predictions.label):
-        raise UserError(
-            "There are no beats to evaluate: check which records the protocol leaves on this side."
-        )
+        raise UserError("There are no beats to evaluate: check which records the protocol leaves on this side.")
     if not np.isfinite(predictions.probability).all():
         raise UserError(
             "The classifier's probabilities are not finite numbers, so its training diverged: "
@@ -303,7 +302,8 @@ def _bins(predictions: Predictions) -> Ints:
 def _gaps(predictions: Predictions) -> Floats:
     """(n,) right or wrong (1 or 0), minus the probability of the predicted class.
 
-    ECE = sum over bins of (beats in the bin / n) * |accuracy - mean confidence| = sum over bins of |sum of gaps| / n,
+    ECE = sum over bins of (beats in the bin / n) * |accuracy - mean confidence|
+        = sum over bins of |sum of gaps| / n
     Naeini et al. 2015, AAAI; Guo et al. 2017, ICML, arXiv:1706.04599.
     """
     right = predictions.probability.argmax(axis=1) == predictions.label
@@ -313,7 +313,7 @@ def _gaps(predictions: Predictions) -> Floats:
 def _mcc(matrix: NDArray[Any]) -> Floats:
     """Matthews correlation of confusion matrices (..., n_classes, n_classes), -> (...,).
 
-    0 where one class alone is predicted, the limit that is customary; NaN where the truth has one class alone.
+    0 where one class alone is predicted, as is customary; NaN where the truth has one class alone.
     Gorodkin 2004, Comput Biol Chem 28:367-374.
     """
     counts = matrix.astype(np.float64)
@@ -348,7 +348,7 @@ def _sums_by_unit(predictions: Predictions, unit: Ints) -> UnitSums:
     cells = np.bincount(unit * n_classes**2 + cell, minlength=n_units * n_classes**2)
     at = unit * N_BINS + _bins(predictions)
     gaps = np.bincount(at, weights=_gaps(predictions), minlength=n_units * N_BINS)
-    return UnitSums(cells.astype(np.float64).reshape(n_units, -1), gaps.reshape(n_units, -1))
+    return UnitSums(cells.astype(np.float64).reshape(n_units, -1), gaps.astype(np.float64).reshape(n_units, -1))
 
 
 def _rankings(predictions: Predictions, unit: Ints) -> list[Ranking | None]:
@@ -384,8 +384,8 @@ def _weighted(counts: Counts, sums: UnitSums, rankings: list[Ranking | None]) ->
 def _recentred(draws: Floats, value: float) -> Floats:
     """Shifts the draws of the calibration error so that their mean is the error itself.
 
-    Drawing adds noise to every bin, and a sum of absolute values can only grow by noise: as they come, the draws of a
-    well calibrated classifier would all lie above its own value.
+    Drawing adds noise to every bin, and a sum of absolute values grows by noise: as they come, the draws of a
+    well calibrated classifier may all lie above its own value.
     """
     return np.maximum(draws - draws.mean() + value, 0)
 
@@ -393,12 +393,11 @@ def _recentred(draws: Floats, value: float) -> Floats:
 def _macro(predictions: Predictions, point: Figures, draws: Figures | None) -> dict[str, Any]:
     """Mean over the classes of the truth; undefined in a draw that lacks one of them."""
     known = _support(predictions) > 0
-    return {
-        name: _score(
-            getattr(point, name)[known].mean(), draws and getattr(draws, name)[:, known].mean(axis=1)
-        )
-        for name in PER_CLASS
-    }
+    macro = {}
+    for name in PER_CLASS:
+        means = getattr(draws, name)[:, known].mean(axis=1) if draws else None
+        macro[name] = _score(getattr(point, name)[known].mean(), means)
+    return macro
 
 
 def _per_class(

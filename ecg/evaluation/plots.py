@@ -119,9 +119,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
         ("val/loss", "validation", CLASS_COLOURS["N"], "o"),
     ):
         _plot_measured(losses, history, key, label=label, color=colour, marker=marker)
-    best = _plot_measured(
-        scores, history, "val/macro_f1", label="validation", color=CLASS_COLOURS["N"], marker="o"
-    )
+    best = _plot_measured(scores, history, "val/macro_f1", label="validation", color=CLASS_COLOURS["N"], marker="o")
     losses.set(ylabel="loss")
     losses.set_ylim(bottom=min(0.0, losses.dataLim.y0))  # dataLim is infinite where nothing was drawn
     scores.set(ylabel="macro-F1", ylim=(0, 1.02))
@@ -158,15 +156,11 @@ def calibration(predictions: Predictions) -> Figure:
     above.plot([0, 1], [0, 1], color=LINE, linewidth=1.2, linestyle=(0, (4, 2)))
     above.vlines(mean, np.minimum(mean, accuracy), np.maximum(mean, accuracy), color=GAP, linewidth=1.6)
     many = count[held] >= FEW_BEATS
-    above.plot(
-        mean[many], accuracy[many], color=RIGHT, marker="o", markersize=4.5, linewidth=1.6, clip_on=False
-    )
+    above.plot(mean[many], accuracy[many], color=RIGHT, marker="o", markersize=4.5, linewidth=1.6, clip_on=False)
     few: dict[str, Any] = {"color": MUTED, "markerfacecolor": "white", "markersize": 4.5, "clip_on": False}
     above.plot(mean[~many], accuracy[~many], "o", **few)
     above.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of right predictions")
-    below.bar(
-        edges[:-1][held], count[held], width=1 / CALIBRATION_BINS, align="edge", color=LINE, edgecolor="white"
-    )
+    below.bar(edges[:-1][held], count[held], width=1 / CALIBRATION_BINS, align="edge", color=LINE, edgecolor="white")
     below.set_yscale("log")
     below.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")
     below.set(ylim=(0.6, max(10, 2 * int(count.max(initial=1)))), ylabel="beats")
@@ -277,9 +271,7 @@ def _thinned(
     return precision[keep], recall[keep]
 
 
-def _plot_measured(
-    axes: Axes, history: Mapping[str, Sequence[float]], key: str, **style: Any
-) -> _Best | None:
+def _plot_measured(axes: Axes, history: Mapping[str, Sequence[float]], key: str, **style: Any) -> _Best | None:
     """Draws one quantity where it was measured; returns where it was highest."""
     value = np.asarray(history.get(key, ()), dtype=np.float64)
     epoch = np.asarray(history.get("epoch", np.arange(len(value))), dtype=np.float64)

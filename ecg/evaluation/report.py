@@ -175,9 +175,7 @@ def _headlines(test: Metrics) -> str:
 
 
 def _facts(facts: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items()
-    )
+    rows = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items())
     return f"<section><h2>What was run</h2><dl>{rows}</dl></section>" if rows else ""
 
 
@@ -275,9 +273,7 @@ def _ec57(metrics: Mapping[str, Metrics]) -> str:
 
 
 def _ec57_cells(scores: Metrics) -> list[str]:
-    return [
-        _percent(_at(scores, kind, column)) for kind in ("gross", "record_mean") for column in EC57_COLUMNS
-    ]
+    return [_percent(_at(scores, kind, column)) for kind in ("gross", "record_mean") for column in EC57_COLUMNS]
 
 
 def _per_record(ec57: Mapping[str, Metrics]) -> str:

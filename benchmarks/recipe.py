@@ -1,0 +1,53 @@
+"""Which batch size and precision reach the highest validation macro-F1 in the same time? `cnn`, protocol kaggle.
+
+    ECG_DATA_DIR=... python benchmarks/recipe.py --minutes 3 --out results/recipe.json
+
+Every recipe gets as many epochs as the minutes hold at the speed that `benchmarks/step.py` measured, and the whole
+schedule within them. The test beats are not looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TRAINING_BEATS = 78_798  # of protocol=kaggle, without the validation beats
+RECIPES = [("bf16-mixed", 64, 2e-3), ("bf16-mixed", 128, 3e-3), ("bf16-mixed", 256, 4e-3), ("32-true", 128, 3e-3)]
+
+
+def main() -> None:
+    """Trains every recipe, prints the table and writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--speeds", type=Path, default=ROOT / "results" / "step.json")
+    parser.add_argument("--out", type=Path, help="JSON file")
+    arguments = parser.parse_args()
+    speeds = {
+        (row["precision"], row["batch_size"]): row["beats_per_second"]
+        for row in json.loads(arguments.speeds.read_text())["rows"]
+        if row["network"] == "cnn" and row["variant"] == "as shipped"
+    }
+    found = []
+    for precision, batch_size, lr in RECIPES:
+        epochs = max(1, round(arguments.minutes * 60 * speeds[precision, batch_size] / TRAINING_BEATS))
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = [f"trainer.precision={precision}", f"optimizer.batch_size={batch_size}", f"optimizer.lr={lr}"]
+            recipe += [f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder}", "logger=none", "n_bootstrap=10"]
+            call = [sys.executable, str(ROOT / "train.py"), "data=mitbih", "protocol=kaggle", *recipe]
+            subprocess.run([*call, "trainer.enable_progress_bar=false"], check=True, stdout=subprocess.DEVNULL)
+            metrics = json.loads((Path(folder) / "metrics.json").read_text())
+        score = metrics["validation"]["macro"]["f1"]["value"]
+        row = {"precision": precision, "batch_size": batch_size, "lr": lr, "epochs": epochs}
+        found.append({**row, "validation_macro_f1": score, "seconds": metrics["training"]["seconds"]})
+        print(" ".join(f"{value!s:<12.6}" for value in found[-1].values()), flush=True)
+        if arguments.out:
+            arguments.out.write_text(json.dumps({"minutes": arguments.minutes, "rows": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
