@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +21,6 @@ from pytorch_lightning.callbacks import (
     ModelCheckpoint,
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from ecg.callbacks import ema
 from ecg.classifier import Classifier
@@ -81,16 +81,16 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     arguments = _arguments(cfg.trainer)
     if arguments["precision"] == "auto":
         arguments["precision"] = best_precision(cfg.trainer.accelerator)
+    tracker = logger(cfg, run)
     try:
-        return instantiate(arguments, logger=logger(cfg, run), callbacks=callbacks(cfg, run))
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        reason = str(getattr(error, "__cause__", None) or error).splitlines()[0]
+        return instantiate(arguments, logger=tracker, callbacks=callbacks(cfg, run, has_logger=bool(tracker)))
+    except InstantiationException as error:
         if cfg.trainer.accelerator not in ("auto", "cpu"):
             raise UserError(
                 f"trainer.accelerator={cfg.trainer.accelerator} cannot be had on this machine: "
                 "use trainer.accelerator=cpu or auto."
             ) from error
-        raise UserError(f"Lightning's Trainer refuses this configuration: {reason}") from error
+        raise UserError(f"Lightning refuses this trainer: {str(error.__cause__).splitlines()[0]}") from error
 
 
 def _quieten_lightning() -> None:
@@ -114,7 +114,7 @@ def best_precision(accelerator: str) -> str:
     return "bf16-mixed" if on_cpu and capabilities.get("amx_bf16") else "32-true"
 
 
-def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
+def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
     """Best and last checkpoint, and what `callbacks` asks for."""
     chosen: list[Callback] = [run.history]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
@@ -132,7 +132,7 @@ def callbacks(cfg: DictConfig, run: Run) -> list[Callback]:
         chosen.append(EarlyStopping(MONITOR, mode="max", patience=cfg.callbacks.patience))
     if cfg.callbacks.ema_decay is not None:
         chosen.append(ema(cfg.callbacks.ema_decay))
-    if cfg.logger.name != "none" and not cfg.trainer.fast_dev_run:
+    if has_logger and not cfg.trainer.fast_dev_run:
         chosen.append(LearningRateMonitor("step"))
     return chosen
 

@@ -241,7 +241,7 @@ class TrainerConfig:
     devices: Any = "auto"  # how many, or a list of them
     num_nodes: int = 1  # machines
     precision: str | None = "auto"  # auto: bf16-mixed where the machine gains from it, else 32-true
-    max_epochs: int | None = 15  # the cosine ends here
+    max_epochs: int | None = 12  # the cosine ends here; 10 minutes for cnn on the Kaggle split and two cores
     min_epochs: int | None = None  # before early stopping may stop
     max_steps: int = -1  # -1: no limit
     min_steps: int | None = None  # before early stopping may stop

@@ -53,13 +53,14 @@ def _system_sentence(error: Exception) -> str | None:
 
 def _configuration_sentence(error: BaseException) -> str | None:
     """What Hydra or OmegaConf found wrong; None for any other error."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, InstantiationException
     from omegaconf.errors import OmegaConfBaseException
 
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    if not isinstance(error, HydraException | OmegaConfBaseException):
+    # What fails while an object is built is a defect of the program, not of the configuration.
+    if not isinstance(error, HydraException | OmegaConfBaseException) or isinstance(error, InstantiationException):
         return None
     for link in chain:
         if isinstance(link, OmegaConfBaseException):

@@ -129,7 +129,7 @@ def test_help_shows_every_option_and_every_key() -> None:
     for group in SCHEMAS:
         for option in options(group):
             assert option in ended.stdout
-    for key in ("trainer.max_epochs=15", "protocol.fold=0", "data.n_patients=24", "optimizer.lr=0.003"):
+    for key in ("trainer.max_epochs=12", "protocol.fold=0", "data.n_patients=24", "optimizer.lr=0.003"):
         assert key in ended.stdout
 
 
