@@ -52,6 +52,7 @@ class Run:
         choices: the options chosen for model, data and protocol.
         overrides: what was said on the command line.
         sweep: name of the sweep's folder, None outside a sweep.
+        provenance: command, commit, versions and so on, as they were at the start.
         history: the epochs' scores.
         started: seconds since the epoch.
     """
@@ -60,6 +61,7 @@ class Run:
     choices: dict[str, str]
     overrides: list[str]
     sweep: str | None
+    provenance: dict[str, Any]
     history: History = field(default_factory=History)
     started: float = field(default_factory=time.time)
 
@@ -72,7 +74,7 @@ class Run:
         training = self._training(trainer, classifier)
         metrics = {"simulated": cfg.data.name == "simulated", "logit_shift": scores.logit_shift, "training": training}
         write_json(self.folder / "metrics.json", {**metrics, **scores.metrics})
-        write_json(self.folder / "provenance.json", {**provenance(cfg), "beats_sha256": data.beats.digest()})
+        write_json(self.folder / "provenance.json", {**self.provenance, "beats_sha256": data.beats.digest()})
         _write_predictions(self.folder / "predictions.npz", scores)
         write_report(self._report(cfg, data, scores, training), self.folder / "report.html")
         _log_to_wandb(trainer, scores)
@@ -137,12 +139,12 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     in_sweep = hydra.mode == RunMode.MULTIRUN
     choices = {group: str(hydra.runtime.choices[group]) for group in ("model", "data", "protocol")}
     sweep = Path(hydra.sweep.dir).name if in_sweep else None
-    run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep)
+    run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep, provenance(cfg))
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
         _write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         _write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
-        write_json(run.folder / "provenance.json", provenance(cfg))
+        write_json(run.folder / "provenance.json", run.provenance)
         yield run
     except BaseException:
         _close_wandb(exit_code=1)
