@@ -24,13 +24,14 @@ Run = Mapping[str, Any]
 
 def add(run: Path, name: str) -> Path:
     """Copies what a run found, without folders of the machine it ran on."""
-    overrides = [o for o in yaml.safe_load((run / "overrides.yaml").read_text()) if not re.match(r"(paths|hydra)\.", o)]
+    overrides = yaml.safe_load((run / "overrides.yaml").read_text())
+    of_the_machine = re.compile(r"paths\.|hydra\.|data\.dir|trainer\.enable_progress_bar")
     found = {
-        "overrides": [o for o in overrides if not o.startswith("data.dir")],
+        "overrides": [override for override in overrides if not of_the_machine.match(override)],
         "provenance": json.loads((run / "provenance.json").read_text()),
         "metrics": json.loads((run / "metrics.json").read_text()),
     }
-    found["provenance"].pop("command")
+    del found["provenance"]["command"], found["provenance"]["host"]["system"]
     RUNS.mkdir(parents=True, exist_ok=True)
     path = RUNS / f"{name}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")

@@ -366,7 +366,7 @@ def _check_ranges(cfg: Any) -> None:
     positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
     shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay"]
     for key in positive:
-        if (value := _value(cfg, key)) is not None and value <= 0 and (key, value) != ("trainer.max_epochs", -1):
+        if (value := _value(cfg, key)) is not None and value <= 0:
             raise UserError(f"{key} is {value}: it must be above 0.")
     for key in shares:
         if (value := _value(cfg, key)) is not None and not 0 < value < 1:

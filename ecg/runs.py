@@ -146,8 +146,12 @@ def start(cfg: DictConfig) -> Iterator[Run]:
         _write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
         write_json(run.folder / "provenance.json", run.provenance)
         yield run
-    except BaseException:
+    except BaseException as error:
         _close_wandb(exit_code=1)
+        last = run.folder / "checkpoints" / "last.ckpt"
+        # Lightning turns Ctrl-C into an exit.
+        if isinstance(error, KeyboardInterrupt | SystemExit) and last.exists():
+            print(f"Interrupted. The weights after the last whole epoch are in {last}", file=sys.stderr)
         raise
     _close_wandb(exit_code=0)
 

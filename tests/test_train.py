@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -117,12 +118,18 @@ def test_checkpoints_need_no_pickle_and_repeat_the_predictions(
 def test_same_command_and_seed_give_the_same_metrics(tmp_path: Path) -> None:
     found = []
     for name in ("a", "b"):
-        ended = train(tmp_path, "logger=none", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/{name}")
+        arguments = ["logger=csv", "trainer.max_epochs=4", "trainer.precision=32-true", "optimizer.batch_size=32"]
+        ended = train(tmp_path, *arguments, f"hydra.run.dir={tmp_path}/{name}")
         assert ended.returncode == 0, ended.stderr
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
         del metrics["training"]["seconds"]
         found.append(metrics)
     assert found[0] == found[1]
+    # What was monitored is over the whole set, and what is tested are the (averaged) weights of its best epoch.
+    monitored = pd.read_csv(tmp_path / "a" / "metrics.csv")["val/macro_f1"].dropna()
+    assert len(monitored) == 4
+    assert found[0]["validation"]["macro"]["f1"]["value"] == pytest.approx(monitored.max(), abs=1e-6)
+    assert found[0]["training"]["best_epoch"] == monitored.reset_index(drop=True).idxmax()
 
 
 def test_multirun(tmp_path: Path) -> None:
@@ -182,6 +189,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Traceback" not in errors
+    assert f"Interrupted. The weights after the last whole epoch are in {last}" in errors
     checkpoint = torch.load(last, weights_only=True)
     assert checkpoint["state_dict"]
     assert checkpoint["optimizer_states"]
@@ -200,6 +208,22 @@ def test_damaged_record_of_ones_own_is_one_sentence(tmp_path: Path) -> None:
     own = [sys.executable, str(ROOT / "train.py"), "data=wfdb", f"data.dir={tmp_path}", "logger=none"]
     ended = subprocess.run([*own, f"hydra.run.dir={tmp_path}/run"], capture_output=True, text=True, timeout=120)
     assert "a.dat is truncated" in sentence(ended)
+
+
+def test_kaggle_files_train(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, n in (("mitbih_train", 200), ("mitbih_test", 50)):
+        table = np.column_stack([rng.random((n, 187)), np.arange(n) % 5])
+        np.savetxt(tmp_path / f"{name}.csv", table, delimiter=",")
+    own = ["data=kaggle_csv", f"data.dir={tmp_path}", "protocol=kaggle", "model.hidden=8", "n_bootstrap=20"]
+    own += ["trainer.max_epochs=1", "logger=none", f"hydra.run.dir={tmp_path}/run"]
+    call = [sys.executable, str(ROOT / "train.py"), *own, f"paths.cache_dir={tmp_path}/cache"]
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["n_beats"] == 50
+    (tmp_path / "mitbih_test.csv").unlink()
+    ended = subprocess.run(call, capture_output=True, text=True, timeout=120)
+    assert "mitbih_test.csv" in sentence(ended)
 
 
 REAL = ["data=mitbih", "model.hidden=8", "trainer.max_epochs=1", "trainer.limit_train_batches=5"]

@@ -358,16 +358,9 @@ def test_stamp(folder: Path) -> None:
     assert stamp(folder, "100") == before
 
 
-def real_records() -> Path:
-    folder = Path(os.environ.get("ECG_DATA_DIR", ""), "mitdb")
-    if "ECG_DATA_DIR" not in os.environ or not folder.is_dir():
-        pytest.skip("ECG_DATA_DIR names no folder that holds mitdb/")
-    return folder
-
-
 @pytest.mark.real
-def test_mit_bih_arrhythmia_database() -> None:
-    folder = real_records()
+def test_mit_bih_arrhythmia_database(real_data: Path) -> None:
+    folder = real_data / "mitdb"
     names = list_records(folder)
     counts: Counter[int] = Counter()
     for name in names:

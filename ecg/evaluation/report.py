@@ -170,7 +170,7 @@ def _headlines(test: Metrics) -> str:
     return _section(
         "Scores on the test beats",
         f'<div class="cards">{cards}</div>',
-        f"Below each score its 95&nbsp;% interval: {_interval_kind(test)}",
+        f"Below each score its interval: {_interval_kind(test)}",
     )
 
 
