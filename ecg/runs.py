@@ -39,6 +39,7 @@ from ecg.evaluation import plots
 from ecg.evaluation.report import RunReport, write_report
 from ecg.scoring import Scores
 
+SHARED_PATIENTS = "The same patients are in training and test: beats of a new patient would score lower."
 SIMULATED = "Simulated recordings: these scores say nothing about real ECGs."
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "wandb", "wfdb", "numpy", "scikit-learn")
 
@@ -105,13 +106,13 @@ class Run:
             "Patients": "none on two sides" if split.by_patient else "the same on all sides: optimistic for new ones",
             "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, best epoch "
             f"{training['best_epoch']} by validation macro-F1, {training['precision']} on {training['device']}",
-            "Seed": f"{cfg.seed}, of the split {cfg.protocol.split_seed}",
+            "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
         }
         return RunReport(
             title=cfg.name,
             simulated=cfg.data.name == "simulated",
             facts=facts,
-            warnings=[],
+            warnings=[] if split.by_patient else [SHARED_PATIENTS],
             metrics=scores.metrics,
             predictions=scores.predictions["test"],
             history=self.history.columns(),
