@@ -1,4 +1,4 @@
-"""All 48 MIT-BIH records to cached beats: cold and warm, seconds and peak memory.
+"""All 48 MIT-BIH records, and the simulated ones, to cached beats: cold and warm, seconds and peak memory.
 
     ECG_DATA_DIR=... python benchmarks/prepare.py
 
@@ -17,10 +17,15 @@ import json, resource, sys, time
 from pathlib import Path
 import ecg.data.wfdb_records
 from ecg.data import mitdb
-from ecg.data.sources import MitBih
-source = MitBih("mitbih", sys.argv[1], "auto" if sys.argv[1] == "centered" else "first", .7, .9, 120., None, mitdb.URL)
+from ecg.data.sources import MitBih, Simulated
+import ecg.data.simulated
+window = (sys.argv[2], "auto" if sys.argv[2] == "centered" else "first", .7, .9, 120.)
+if sys.argv[1] == "mitbih":
+    source = MitBih("mitbih", *window, None, mitdb.URL)
+else:
+    source = Simulated("simulated", *window, 24, 5., 0)
 start = time.perf_counter()
-beats = source.beats(Path(sys.argv[2]))
+beats = source.beats(Path(sys.argv[3]))
 seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps([len(beats), round(seconds, 2), round(peak)]))
@@ -28,15 +33,15 @@ print(json.dumps([len(beats), round(seconds, 2), round(peak)]))
 
 
 def main() -> None:
-    """Prints a line for each window, cold and warm."""
-    print(f"{'window':<10}{'cache':<7}{'beats':>8}{'seconds':>9}{'peak MiB':>10}")
-    for window in ("kaggle", "centered"):
+    """Prints a line for each source and window, cold and warm."""
+    print(f"{'source':<11}{'window':<10}{'cache':<7}{'beats':>8}{'seconds':>9}{'peak MiB':>10}")
+    for source, window in (("mitbih", "kaggle"), ("mitbih", "centered"), ("simulated", "centered")):
         with tempfile.TemporaryDirectory() as cache:
             for state in ("cold", "warm"):
-                call = [sys.executable, "-W", "ignore", "-c", CODE, window, cache]
+                call = [sys.executable, "-W", "ignore", "-c", CODE, source, window, cache]
                 ended = subprocess.run(call, check=True, capture_output=True, text=True)
                 beats, seconds, peak = json.loads(ended.stdout)
-                print(f"{window:<10}{state:<7}{beats:>8}{seconds:>9}{peak:>10}")
+                print(f"{source:<11}{window:<10}{state:<7}{beats:>8}{seconds:>9}{peak:>10}")
 
 
 if __name__ == "__main__":

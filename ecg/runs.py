@@ -149,10 +149,10 @@ def start(cfg: DictConfig) -> Iterator[Run]:
         yield run
     except BaseException as error:
         _close_wandb(exit_code=1)
-        last = run.folder / "checkpoints" / "last.ckpt"
-        # Lightning turns Ctrl-C into an exit.
-        if isinstance(error, KeyboardInterrupt | SystemExit) and last.exists():
-            print(f"Interrupted. The weights after the last whole epoch are in {last}", file=sys.stderr)
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
+            last = run.folder / "checkpoints" / "last.ckpt"
+            kept = f"The weights after the last whole epoch are in {last}" if last.exists() else "No epoch was over."
+            print(f"Interrupted. {kept}", file=sys.stderr)
         raise
     _close_wandb(exit_code=0)
 
