@@ -58,6 +58,25 @@ def test_the_seed_governs_the_split() -> None:
         assert any(test != tests[0] for test in tests[1:])
 
 
+def test_folds_of_uneven_patients_are_alike_and_follow_the_seed() -> None:
+    # As in MIT-BIH: every patient has another mixture, the rare classes sit in a few of them.
+    rng = np.random.default_rng(0)
+    beats = make_beats(20, {0: 40, 1: 20, 2: 20}, n_times=1)
+    rare_in = {1: ["p1", "p2", "p3", "p4", "p5", "p6"], 2: ["p0", "p7", "p8", "p9", "p10", "p11", "p12"]}
+    keep = np.ones(len(beats), bool)
+    for label, patients in rare_in.items():
+        of_class = beats.label == label
+        keep &= ~of_class | (np.isin(beats.patient, patients) & (rng.random(len(beats)) < 0.8))
+    beats = beats.take(np.flatnonzero(keep))
+    found = []
+    for seed in range(5):
+        folds = [PatientKFold(list("NSV"), [], 0.25, seed, fold, 5).split(beats, "simulated").test for fold in range(5)]
+        for fold in folds:
+            assert set(beats.label[fold]) == {0, 1, 2}
+        found.append(frozenset(frozenset(beats.patient[fold]) for fold in folds))
+    assert len(set(found)) > 1
+
+
 def test_folds_cover_every_beat_once() -> None:
     beats = make_beats(11, dict.fromkeys(range(5), 3), n_times=1)
     folds = [PatientKFold(ALL, [], 0.25, 3, fold, 5).split(beats, "simulated").test for fold in range(5)]
