@@ -19,7 +19,7 @@ import ecg.data.wfdb_records
 from ecg.data import mitdb
 from ecg.data.sources import MitBih, Simulated
 import ecg.data.simulated
-window = (sys.argv[2], "auto" if sys.argv[2] == "centered" else "first", .7, .9, 120.)
+window = (sys.argv[2], "auto" if sys.argv[2] == "centered" else "first", .7, .9, 120., True)
 if sys.argv[1] == "mitbih":
     source = MitBih("mitbih", *window, None, mitdb.URL)
 else:

@@ -54,6 +54,7 @@ class DataConfig:
     before: float = 0.7  # s before the R peak (centered): the P wave and the end of the previous beat
     after: float = 0.9  # s from the R peak on (centered): the T wave and, at a fast rate, the next beat
     sfreq: float = 120.0  # Hz (centered): a third of MIT-BIH's rate, as the Kaggle set has it
+    difference: bool = True  # (centered) a second channel: the beat minus its record's median beat
 
 
 @dataclass

@@ -55,7 +55,7 @@ def test_kaggle_beats_are_scaled_and_end_in_zeros() -> None:
 def test_flat_signal_gives_zeros_not_nan() -> None:
     recording = dataclasses.replace(make_recording([10, 300, 600], list("NNN")), signal=np.ones((2, 4000), np.int16))
     assert (cut_kaggle(recording).signal == 0).all()
-    assert np.isfinite(cut_centered(recording, "auto", 0.5, 0.5, 120).signal).all()
+    assert np.isfinite(cut_centered(recording, "auto", 0.5, 0.5, 120, True).signal).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -70,8 +70,8 @@ def test_centered_window_has_one_shape(sfreq: float, target: float, before: floa
     n = int(20 * sfreq)
     sample = np.linspace(0, n - 1, n_beats).astype(int).tolist()
     recording = make_recording(sample, ["N"] * n_beats, n=n, sfreq=sfreq)
-    beats = cut_centered(recording, "auto", before, after, target)
-    assert beats.signal.shape == (n_beats, 1, round(before * target) + round(after * target))
+    beats = cut_centered(recording, "auto", before, after, target, difference=True)
+    assert beats.signal.shape == (n_beats, 2, round(before * target) + round(after * target))
     assert beats.rr.shape == (n_beats, 8)
     assert np.isfinite(beats.signal).all()
     assert np.isfinite(beats.rr).all()
@@ -84,8 +84,22 @@ def test_centered_window_is_centred_on_the_peak() -> None:
     for peak in peaks:
         signal[1, peak - 8 : peak + 9] = 400 - 40 * np.abs(np.arange(-8, 9))
     recording = dataclasses.replace(make_recording(peaks, list("NVNF"), n=7200), signal=signal)
-    beats = cut_centered(recording, "MLII", before=0.5, after=0.7, sfreq=120)
+    beats = cut_centered(recording, "MLII", before=0.5, after=0.7, sfreq=120, difference=False)
+    assert beats.signal.shape[1] == 1
     assert np.abs(beats.signal[:, 0].argmax(axis=1) - 60).max() <= 1
+
+
+def test_second_channel_is_what_is_unusual_for_the_record() -> None:
+    signal = np.zeros((2, 7200), np.int16)
+    peaks = list(range(600, 6600, 600))
+    for peak in peaks:
+        signal[1, peak - 8 : peak + 9] = 400 - 40 * np.abs(np.arange(-8, 9))
+    signal[1, peaks[4] + 40 : peaks[4] + 60] = 300
+    recording = dataclasses.replace(make_recording(peaks, list("NNNNVNNNNN"), n=7200), signal=signal)
+    beats = cut_centered(recording, "MLII", before=0.5, after=0.5, sfreq=120, difference=True)
+    unusual = np.abs(beats.signal[:, 1]).max(axis=1)
+    assert unusual.argmax() == 4
+    assert unusual[4] > 5 * np.delete(unusual, 4).max()
 
 
 def test_resampling_does_not_alias() -> None:
@@ -95,14 +109,14 @@ def test_resampling_does_not_alias() -> None:
     base = make_recording(list(range(1000, 35000, 300)), ["N"] * 114, n=36000)
     both = dataclasses.replace(base, signal=np.stack([hum + slow] * 2))
     clean = dataclasses.replace(base, signal=np.stack([slow] * 2))
-    args = ("auto", 0.5, 0.5, 120.0)
+    args = ("auto", 0.5, 0.5, 120.0, True)
     assert np.abs(cut_centered(both, *args).signal - cut_centered(clean, *args).signal).max() < 0.05
 
 
 def test_scale_and_offset_of_the_record_do_not_matter() -> None:
     recording = make_recording(list(range(500, 3500, 300)), ["N"] * 10)
     louder = dataclasses.replace(recording, signal=(recording.signal.astype(np.int32) * 3 + 700))
-    for cut in (lambda r: cut_kaggle(r), lambda r: cut_centered(r, "auto", 0.5, 0.5, 120)):
+    for cut in (lambda r: cut_kaggle(r), lambda r: cut_centered(r, "auto", 0.5, 0.5, 120, True)):
         np.testing.assert_allclose(cut(recording).signal, cut(louder).signal, atol=1e-4)
 
 

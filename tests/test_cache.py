@@ -48,10 +48,10 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, damage: str) -> None:
 
 
 def test_everything_that_shapes_beats_is_in_the_fingerprint(tmp_path: Path) -> None:
-    base = {"window": "centered", "lead": "auto", "before": 0.5, "after": 0.5, "sfreq": 120.0}
+    base = {"window": "centered", "lead": "auto", "before": 0.5, "after": 0.5, "sfreq": 120.0, "difference": True}
     base |= {"name": "simulated", "n_patients": 2, "minutes": 0.5, "seed": 0}
     changes = [{}, {"window": "kaggle"}, {"lead": "first"}, {"before": 0.4}, {"sfreq": 100.0}, {"minutes": 0.6}]
-    changes += [{"seed": 1}, {"n_patients": 3}]
+    changes += [{"seed": 1}, {"n_patients": 3}, {"difference": False}]
     for change in changes:
         Simulated(**(base | change)).beats(tmp_path)  # type: ignore[arg-type]
     assert len(list(tmp_path.glob("*.npz"))) == len(changes)

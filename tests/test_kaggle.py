@@ -60,7 +60,7 @@ def test_other_records_have_no_kaggle_split() -> None:
 
 @pytest.fixture(scope="module")
 def mitbih_beats(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Beats:
-    source = MitBih("mitbih", "kaggle", "first", 0.7, 0.9, 120.0, str(real_data / "mitdb"), mitdb.URL)
+    source = MitBih("mitbih", "kaggle", "first", 0.7, 0.9, 120.0, True, str(real_data / "mitdb"), mitdb.URL)
     return source.beats(tmp_path_factory.mktemp("cache"))
 
 

@@ -16,7 +16,7 @@ from ecg.data.simulated import simulate
 from ecg.data.sources import MitBih, Simulated, WfdbFolder, data_root
 from ecg.errors import UserError
 
-CENTERED = ("centered", "auto", 0.7, 0.9, 120.0)
+CENTERED = ("centered", "auto", 0.7, 0.9, 120.0, True)
 
 
 def write(recording: Recording, folder: Path, name: str) -> None:

@@ -135,8 +135,8 @@ def cut_kaggle(recording: Recording, lead: str = "first") -> Beats:
     return _beats(recording, chosen, rows, np.zeros((chosen.size, 0), np.float32), recording.sfreq / KAGGLE_STEP)
 
 
-def cut_centered(recording: Recording, lead: str, before: float, after: float, sfreq: float) -> Beats:
-    """Beats around the R peak: signals (n, 1, T) with T = round((before + after) sfreq), and RR features.
+def cut_centered(recording: Recording, lead: str, before: float, after: float, sfreq: float, difference: bool) -> Beats:
+    """Beats around the R peak: signals (n, C, T) with T = round((before + after) sfreq), and RR features.
 
     The lead is high-passed at 0.5 Hz without phase shift, resampled to `sfreq` with an anti-alias filter, and
     scaled by the record: its median becomes 0, its standard deviation 1. Beyond the ends of the record the
@@ -148,6 +148,8 @@ def cut_centered(recording: Recording, lead: str, before: float, after: float, s
         before: seconds of signal before the annotated R peak.
         after: seconds of signal from the R peak on.
         sfreq: sampling rate of the beats in Hz.
+        difference: add a second channel, the beat minus the median of the record's beats: what is unusual for
+            this patient. It needs no labels, but the whole record.
     """
     x = recording.signal[lead_index(recording, lead)].astype(np.float64)
     x = dsp.sosfiltfilt(dsp.butter(2, HIGHPASS_HZ, "highpass", fs=recording.sfreq, output="sos"), x)
@@ -159,8 +161,9 @@ def cut_centered(recording: Recording, lead: str, before: float, after: float, s
     peak = np.rint(recording.sample[chosen] * float(ratio)).astype(np.int64)
     offset = np.arange(-round(before * sfreq), round(after * sfreq))  # (T,)
     signal = x[np.clip(peak[:, None] + offset, 0, x.size - 1)].astype(np.float32)  # (n, T)
+    channels = [signal, signal - np.median(signal, axis=0)] if difference else [signal]
     rr = rr_features(recording.sample[chosen] / recording.sfreq)
-    return _beats(recording, chosen, signal[:, None], rr, sfreq)
+    return _beats(recording, chosen, np.stack(channels, axis=1), rr, sfreq)
 
 
 def rr_features(time: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -48,6 +48,7 @@ class RecordSource(Source):
         before: seconds before the R peak (centered).
         after: seconds from the R peak on (centered).
         sfreq: sampling rate of the beats in Hz (centered).
+        difference: whether a second channel holds the beat minus its record's median beat (centered).
     """
 
     window: str
@@ -55,6 +56,7 @@ class RecordSource(Source):
     before: float
     after: float
     sfreq: float
+    difference: bool
 
     @abstractmethod
     def names(self) -> Sequence[str]:
@@ -77,7 +79,8 @@ class RecordSource(Source):
         if not names:
             raise UserError("Every record is excluded: shorten protocol.exclude.")
         self.fetch(names)
-        cut = (self.window, self.lead) + ((self.before, self.after, self.sfreq) if self.window == "centered" else ())
+        centered = (self.before, self.after, self.sfreq, self.difference) if self.window == "centered" else ()
+        cut = (self.window, self.lead, *centered)
         key = fingerprint({"cut": cut, "records": {name: self.stamp(name) for name in names}})
         return load_or_make(cache_dir, key, lambda: self._prepare(names))
 
@@ -88,7 +91,7 @@ class RecordSource(Source):
     def _cut(self, name: str) -> Beats:
         if self.window == "kaggle":
             return cut_kaggle(self.read(name), self.lead)
-        return cut_centered(self.read(name), self.lead, self.before, self.after, self.sfreq)
+        return cut_centered(self.read(name), self.lead, self.before, self.after, self.sfreq, self.difference)
 
 
 @dataclass(frozen=True)
