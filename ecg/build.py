@@ -160,6 +160,5 @@ def logger(cfg: DictConfig, run: Run) -> Logger | bool:
 
 def _arguments(node: DictConfig, drop: tuple[str, ...] = ()) -> dict[str, Any]:
     """A group as plain Python values, without the keys that are for others."""
-    container = OmegaConf.to_container(node, resolve=True, throw_on_missing=True, enum_to_str=True)
-    kept = {k: v for k, v in container.items() if k not in drop}  # type: ignore[union-attr, misc]
-    return {**kept, "_convert_": "all"}
+    container: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True, enum_to_str=True)
+    return {**{key: value for key, value in container.items() if key not in drop}, "_convert_": "all"}
