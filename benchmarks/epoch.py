@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ class TableRows(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         signal = self.table.loc[index, self.columns].astype("float32")
-        return torch.FloatTensor(np.array([signal.values])), torch.tensor(int(self.table.loc[index, "label"]))
+        return torch.FloatTensor(np.array([signal.values])), torch.tensor(cast(int, self.table.loc[index, "label"]))
 
 
 def original_epoch(table: pd.DataFrame) -> float:

@@ -76,7 +76,7 @@ def inter_patient_table() -> str:
     lines = ["| test beats | macro-F1 | S Se / +P | V Se / +P | F Se / +P | F1 of N, S, V, F |"]
     lines += ["|---|" + "---:|" * 5]
     for run in _runs("inter_patient"):
-        lines.insert(0, f"{_command(run)}, {_minutes(run)} minutes\n")
+        lines.insert(0, f"{_command(run)}, {_minutes(run)} min on two cores\n")
         for side in ("test", "test without 202", "test without 232"):
             metrics = run["metrics"][side]
             gross = {name: metrics["ec57"][name]["gross"] for name in "SVF"}

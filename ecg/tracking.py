@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -271,7 +271,9 @@ def _log_results(
     run: wandb.Run, metrics: Mapping[str, Any], predictions: Predictions, figures: Mapping[str, Figure]
 ) -> None:
     run.summary.update(_scalars(metrics))
-    rows = [[name, *(_value(row.get(column)) for column in COLUMNS)] for name, row in metrics["per_class"].items()]
+    rows: list[Iterable[Any]] = [
+        [name, *(_value(row.get(column)) for column in COLUMNS)] for name, row in metrics["per_class"].items()
+    ]
     run.log(
         {
             "test/per_class": wandb.Table(columns=["class", *COLUMNS], data=rows),
