@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> float:
     # torch, Lightning and W&B take seconds to import: only now, when the configuration is known to be sound.
     from ecg import build, runs, scoring
 
+    build.require_hardware(cfg)
     with runs.start(cfg) as run:
         data = build.datamodule(cfg)
         classifier = build.classifier(cfg, data)

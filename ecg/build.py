@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
@@ -71,11 +72,31 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     return Classifier(network, loss, classes, lr=o.lr, weight_decay=o.weight_decay, warmup=o.warmup)
 
 
+def require_hardware(cfg: DictConfig) -> None:
+    """Refuses an accelerator that is not here, before records are downloaded and beats prepared for it.
+
+    Raises:
+        UserError: names the accelerator and what would do.
+    """
+    cuda, mps = CUDAAccelerator.is_available(), MPSAccelerator.is_available()
+    here = {
+        "auto": True,
+        "cpu": True,
+        "gpu": cuda or mps,
+        "cuda": cuda,
+        "mps": mps,
+        "tpu": XLAAccelerator.is_available(),
+    }
+    if not here.get(cfg.trainer.accelerator):
+        usable = ", ".join(name for name, available in here.items() if available)
+        raise UserError(f"trainer.accelerator={cfg.trainer.accelerator} cannot be had on this machine, only {usable}.")
+
+
 def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """Lightning's Trainer with this run's callbacks and logger.
 
     Raises:
-        UserError: the hardware that was asked for is not here.
+        UserError: Lightning refuses the arguments.
     """
     _quieten_lightning()
     arguments = _arguments(cfg.trainer)
@@ -85,11 +106,6 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     try:
         return instantiate(arguments, logger=tracker, callbacks=callbacks(cfg, run, has_logger=bool(tracker)))
     except InstantiationException as error:
-        if cfg.trainer.accelerator not in ("auto", "cpu"):
-            raise UserError(
-                f"trainer.accelerator={cfg.trainer.accelerator} cannot be had on this machine: "
-                "use trainer.accelerator=cpu or auto."
-            ) from error
         raise UserError(f"Lightning refuses this trainer: {str(error.__cause__).splitlines()[0]}") from error
 
 
@@ -97,8 +113,10 @@ def _quieten_lightning() -> None:
     """Keeps what Lightning says about itself off the console: tips, its own deprecations, workers for data on disk."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*"):
-        warnings.filterwarnings("ignore", message)
+    unwanted = ["LeafSpec", "does not have many workers", "smaller than the logging interval"]
+    unwanted += ["recommended to use .*sync_dist"]  # the scores of an epoch come from torchmetrics, which gathers them
+    for message in unwanted:
+        warnings.filterwarnings("ignore", f".*{message}.*")
 
 
 def best_precision(accelerator: str) -> str:

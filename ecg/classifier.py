@@ -56,7 +56,7 @@ class Classifier(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; the epoch's mean is logged."""
         loss = self.loss(self(batch), batch.label)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -145,8 +145,20 @@ def test_multirun(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_absent_hardware_is_one_sentence(tmp_path: Path) -> None:
-    ended = train(tmp_path, "trainer.accelerator=gpu", "logger=none")
-    assert "trainer.accelerator=gpu cannot be had on this machine" in sentence(ended)
+    ended = train(tmp_path, "trainer.accelerator=gpu")
+    assert "trainer.accelerator=gpu cannot be had on this machine, only auto, cpu" in sentence(ended)
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    ended = train(tmp_path, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=1", "logger=none")
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    with np.load(tmp_path / "run" / "predictions.npz") as file:
+        places = list(zip(file["record"], file["sample"], strict=True))
+    assert len(set(places)) == len(places) == metrics["test"]["n_beats"] + metrics["validation"]["n_beats"]
 
 
 def test_absent_records_offline_is_one_sentence(tmp_path: Path) -> None:
