@@ -163,6 +163,7 @@ def logger(cfg: DictConfig, run: Run) -> Logger | bool:
         return CSVLogger(run.folder, name="", version="")
     from ecg.tracking import wandb_logger, wandb_mode
 
+    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
     made = wandb_logger(
         run_dir=run.folder,
         mode=wandb_mode(cfg.logger.mode),
@@ -171,7 +172,7 @@ def logger(cfg: DictConfig, run: Run) -> Logger | bool:
         group=cfg.logger.group or run.sweep,
         job_type="train",
         tags=[*run.choices.values(), *cfg.logger.tags],
-        config=OmegaConf.to_container(cfg, resolve=True),  # type: ignore[arg-type]
+        config={**config, "overrides": run.overrides},
     )
     return made or False
 

@@ -250,8 +250,8 @@ class TrainerConfig:
     fast_dev_run: Any = False  # true: one batch of everything, to see whether it runs
     limit_train_batches: Any = None  # a number of batches or a share of them
     limit_val_batches: Any = None  # a number of batches or a share of them
-    limit_test_batches: Any = None
-    limit_predict_batches: Any = None
+    limit_test_batches: Any = None  # without effect: validation and test beats are always read whole at the end
+    limit_predict_batches: Any = None  # without effect
     overfit_batches: Any = 0.0
     val_check_interval: Any = None
     check_val_every_n_epoch: int | None = 1  # epochs between two validations
