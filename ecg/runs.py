@@ -100,7 +100,8 @@ class Run:
             "Model": f"{self.choices['model']}, {training['parameters']:,} parameters",
             "Data": f"{self.choices['data']}, {len(data.beats):,} beats of {len(set(data.beats.record))} records",
             "Beats": f"{cfg.data.window} window, {n_channels} x {n_times} samples at {data.beats.sfreq:g} Hz"
-            + (f", {data.beats.rr.shape[1]} RR features" if data.beats.rr.shape[1] else ""),
+            + (f", {data.beats.rr.shape[1]} RR features" if data.beats.rr.shape[1] else "")
+            + ("; the lower trace is the difference to the record's median beat" if n_channels == 2 else ""),
             "Protocol": f"{self.choices['protocol']}: {len(split.train):,} beats train, "
             f"{len(split.validation):,} validate, {len(split.test):,} test",
             "Patients": "none on two sides" if split.by_patient else "the same on all sides: optimistic for new ones",
