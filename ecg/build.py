@@ -54,7 +54,7 @@ def protocol(cfg: DictConfig) -> Protocol:
 def datamodule(cfg: DictConfig) -> BeatDataModule:
     """Beats of `data`, divided by `protocol`."""
     divide = protocol(cfg)
-    beats = source(cfg).beats(cache_dir(cfg), exclude=divide.exclude)
+    beats = source(cfg).beats(cache_dir(cfg), exclude=divide.excluded(cfg.data.name))
     split = divide.split(beats, cfg.data.name)
     return BeatDataModule(beats, split, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
 

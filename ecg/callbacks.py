@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
@@ -19,9 +20,9 @@ def ema(decay: float) -> WeightAveraging:
         decay: share of the average that stays at each step.
     """
 
-    def average(averaged: Tensor, current: Tensor, n: Tensor | int) -> Tensor:
-        n = int(n)
-        return averaged + (current - averaged) * (1 - min(decay, (1 + n) / (10 + n)))
+    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
+        # In tensors throughout: a Python number out of n would wait for the GPU, once a parameter.
+        return averaged + (current - averaged) * (1 - torch.clamp((1 + n) / (10 + n), max=decay))
 
     return WeightAveraging(avg_fn=average)
 

@@ -74,10 +74,6 @@ class Classifier(pl.LightningModule):
         self.log("val/macro_f1", scores["macro_f1"], prog_bar=True)
         self.log("val/accuracy", scores["accuracy"])
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Logits (B, n_classes) float32."""
-        return self(batch).float()
-
     def configure_optimizers(self) -> Any:
         """AdamW, linear warm-up, cosine to zero, stepped by the batch."""
         parameters = [p for p in self.parameters() if p.requires_grad]

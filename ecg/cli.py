@@ -57,7 +57,7 @@ def _write_beats(out: Path, protocol: ProtocolName, data_dir: Path | None, cache
     cfg = OmegaConf.create({name: OmegaConf.structured(schema) for name, schema in schemas.items()})
     cfg.data.window, cfg.data.dir = "kaggle", str(data_dir) if data_dir else None
     divide = build.protocol(cfg)
-    found = build.source(cfg).beats(build.cache_dir(cfg), exclude=divide.exclude)
+    found = build.source(cfg).beats(build.cache_dir(cfg), exclude=divide.excluded("mitbih"))
     out.mkdir(parents=True, exist_ok=True)
     for name, side in zip(FILES, divide.sides(found, "mitbih"), strict=True):
         path = out / f"{name}.csv"

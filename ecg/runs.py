@@ -189,10 +189,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 def per_class_table(metrics: Mapping[str, Any]) -> Table:
     """The scores of one side as a table: a row for each class, then the macro mean."""
 
+    def point(s: Mapping[str, float | None]) -> str:
+        return "-" if s["value"] is None else f"{s['value']:.3f}"
+
     def figure(s: Mapping[str, float | None]) -> str:
-        if s["value"] is None:
-            return "-"
-        return f"{s['value']:.3f}" + (f" [{s['low']:.3f}, {s['high']:.3f}]" if s["low"] is not None else "")
+        return point(s) + (f" [{s['low']:.3f}, {s['high']:.3f}]" if s["low"] is not None else "")
 
     columns = ("precision", "recall", "f1", "auroc", "auprc")
     table = Table(
@@ -202,11 +203,10 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     for name in ("class", "beats", "precision", "recall", "F1", "AUROC", "AUPRC"):
         table.add_column(name, justify="left" if name == "class" else "right")
     for name, row in metrics["per_class"].items():
-        figures = [f"{row[c]['value']:.3f}" if row[c]["value"] is not None else "-" for c in columns]
-        table.add_row(name, f"{row['support']:,}", *figures)
+        table.add_row(name, f"{row['support']:,}", *(point(row[c]) for c in columns))
     macro = metrics["macro"]
     table.add_section()
-    table.add_row("macro", "", *(figure(macro[c]) if c == "f1" else f"{macro[c]['value']:.3f}" for c in columns))
+    table.add_row("macro", "", *(figure(macro[c]) if c == "f1" else point(macro[c]) for c in columns))
     return table
 
 

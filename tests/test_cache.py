@@ -91,3 +91,12 @@ def test_two_jobs_share_one_preparation(tmp_path: Path) -> None:
         assert job.exitcode == 0
     assert len((tmp_path / "log").read_text().split()) == 1
     assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+def test_an_error_of_the_records_is_not_blamed_on_the_cache(tmp_path: Path) -> None:
+    def make() -> Beats:
+        raise OSError("the records' disk is gone")
+
+    with pytest.raises(OSError, match="the records' disk is gone"):
+        load_or_make(tmp_path, "k", make)
+    assert load_or_make(tmp_path, "k", lambda: make_beats(1, {0: 2}))

@@ -100,7 +100,7 @@ def mitbih_like() -> Beats:
 
 def test_ds1_and_ds2() -> None:
     beats = mitbih_like()
-    protocol = InterPatient(list("NSVF"), mitdb.PACED, 0.2, 0, mitdb.DS1, mitdb.DS2)
+    protocol = InterPatient(list("NSVF"), [], 0.2, 0, mitdb.DS1, mitdb.DS2, mitdb.PACED)
     split = protocol.split(beats, "mitbih")
     assert_disjoint(beats, split)
     assert set(beats.record[split.test]) == set(mitdb.DS2)
@@ -112,7 +112,7 @@ def test_ds1_and_ds2() -> None:
 def test_without_202_the_other_record_of_its_patient_trains() -> None:
     beats = mitbih_like()
     test_records = [name for name in mitdb.DS2 if name != "202"]
-    split = InterPatient(list("NSVF"), mitdb.PACED, 0.2, 0, mitdb.DS1, test_records).split(beats, "mitbih")
+    split = InterPatient(list("NSVF"), [], 0.2, 0, mitdb.DS1, test_records, mitdb.PACED).split(beats, "mitbih")
     assert_disjoint(beats, split)
     assert "201" in beats.record[np.r_[split.train, split.validation]]
 
@@ -140,3 +140,14 @@ def test_too_few_patients_is_a_sentence() -> None:
 def test_too_few_beats_to_stratify_is_a_sentence() -> None:
     with pytest.raises(UserError, match="cannot be divided by class"):
         Random(ALL, [], 0.2, 0).split(make_beats(1, {0: 10, 1: 1}), "simulated")
+
+
+def test_paced_records_of_mitbih_are_left_out_and_nobody_elses() -> None:
+    protocol = InterPatient(list("NSVF"), ["108"], 0.2, 0, mitdb.DS1, mitdb.DS2, mitdb.PACED)
+    assert protocol.excluded("mitbih") == ["108", *mitdb.PACED]
+    assert protocol.excluded("wfdb") == ["108"]
+
+
+def test_nothing_to_test_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="No beat is left to test"):
+        InterPatient(list("NSVF"), [], 0.2, 0, mitdb.DS1, ["999"]).split(mitbih_like(), "mitbih")

@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,24 @@ def load_or_make(folder: Path, key: str, make: Callable[[], Beats]) -> Beats:
     path = folder / f"beats-{key}.npz"
     if (beats := _read(path)) is not None:
         return beats
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if (beats := _read(path)) is None:
-                beats = make()
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        if (beats := _read(path)) is None:
+            beats = make()
+            with _writing(folder):
                 _write(path, beats)
-            return beats
+        return beats
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(
             f"Cannot write the prepared beats to {folder} ({error.strerror or error}): "
@@ -83,7 +95,7 @@ def _write(path: Path, beats: Beats) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int16))
+            np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int32))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

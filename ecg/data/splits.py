@@ -67,6 +67,10 @@ class Protocol(ABC):
 
     by_patient = False
 
+    def excluded(self, source: str) -> list[str]:
+        """The records of a source (the name of the option of `data`) that need not even be read."""
+        return list(self.exclude)
+
     @abstractmethod
     def sides(self, beats: Beats, source: str) -> tuple[Positions, Positions]:
         """Positions of the training side (validation included) and of the test side."""
@@ -83,6 +87,8 @@ class Protocol(ABC):
             train, validation = self._whole_patients(beats, training, self.validation)
         else:
             train, validation = self._stratified(beats, training, self.validation)
+        if not len(test):
+            raise UserError("No beat is left to test: check protocol.classes and the protocol's records.")
         for name in self.classes:
             if not (beats.label[train] == CLASSES.index(name)).any():
                 raise UserError(
@@ -155,14 +161,20 @@ class InterPatient(Protocol):
     Attributes:
         train_records: for MIT-BIH; DS1 by default.
         test_records: for MIT-BIH; DS2 by default.
+        paced_records: for MIT-BIH; left out, as EC57 asks.
         test_share: of the patients, for other sources.
     """
 
     train_records: Sequence[str] = field(default_factory=tuple)
     test_records: Sequence[str] = field(default_factory=tuple)
+    paced_records: Sequence[str] = field(default_factory=tuple)
     test_share: float = 0.3
 
     by_patient = True
+
+    def excluded(self, source: str) -> list[str]:
+        """See `Protocol.excluded`. Somebody else's record 102 is not MIT-BIH's."""
+        return [*self.exclude, *(self.paced_records if source == "mitbih" else ())]
 
     def sides(self, beats: Beats, source: str) -> tuple[Positions, Positions]:
         """See `Protocol.sides`."""
