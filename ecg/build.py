@@ -60,8 +60,18 @@ def datamodule(cfg: DictConfig) -> BeatDataModule:
 
 
 def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
-    """The network of `model` for these beats, with its loss and optimiser; seeded."""
+    """The network of `model` for these beats, with its loss and optimiser; seeded.
+
+    Raises:
+        UserError: the beats are too short for the network.
+    """
     _, n_channels, n_times = data.beats.signal.shape
+    # The last of three blocks gets a quarter of the beat, and its pooling needs two samples behind the convolution.
+    if n_times < (shortest := 4 * (cfg.model.kernel_size + 1)):
+        raise UserError(
+            f"Beats of {n_times} samples are too short for model.kernel_size={cfg.model.kernel_size}, which needs "
+            f"{shortest}: widen data.before and data.after, or raise data.sfreq."
+        )
     classes = data.split_of.classes
     pl.seed_everything(cfg.seed, verbose=False)
     network = instantiate(

@@ -363,7 +363,7 @@ def check(cfg: Any) -> None:
 
 
 def _check_ranges(cfg: Any) -> None:
-    positive = ["optimizer.lr", "optimizer.batch_size", "model.hidden", "model.kernel_size", "n_bootstrap"]
+    positive = ["optimizer.lr", "optimizer.batch_size", "model.kernel_size", "n_bootstrap"]
     positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
     shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay"]
     for key in positive:
@@ -375,6 +375,8 @@ def _check_ranges(cfg: Any) -> None:
     for key in ("model.dropout", "loss.label_smoothing", "optimizer.warmup"):
         if not 0 <= (_value(cfg, key) or 0) < 1:
             raise UserError(f"{key} is {_value(cfg, key)}: it must be at least 0 and below 1.")
+    if cfg.model.hidden < 4:
+        raise UserError(f"model.hidden is {cfg.model.hidden}: it must be at least 4, since the blocks halve it.")
     if (fold := _value(cfg, "protocol.fold")) is not None and not 0 <= fold < cfg.protocol.n_folds:
         raise UserError(f"protocol.fold is {fold}: it must be 0 to {cfg.protocol.n_folds - 1}.")
     if not 0 <= cfg.seed < 2**32 or not 0 <= cfg.protocol.split_seed < 2**32:

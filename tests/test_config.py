@@ -88,6 +88,7 @@ def test_all_of_lightnings_trainer_can_be_overridden() -> None:
         (["protocol.classes=[N,X]"], "protocol.classes has X: the classes are N, S, V, F and Q"),
         (["optimizer.batch_size=0"], "optimizer.batch_size is 0: it must be above 0"),
         (["protocol.validation=1.5"], "protocol.validation is 1.5: it must be between 0 and 1"),
+        (["model.hidden=2"], "model.hidden is 2: it must be at least 4"),
         (["protocol.fold=5"], "protocol.fold is 5: it must be 0 to 4"),
         (["model.dropout=1"], "model.dropout is 1.0: it must be at least 0 and below 1"),
         (["seed=-1"], "seed and protocol.split_seed must be at least 0"),

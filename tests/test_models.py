@@ -21,7 +21,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize(
-    ("n_channels", "n_times", "n_classes", "n_rr"), [(1, 187, 5, 0), (2, 192, 4, 8), (1, 60, 2, 3)]
+    ("n_channels", "n_times", "n_classes", "n_rr"), [(1, 187, 5, 0), (2, 192, 4, 8), (1, 24, 2, 3)]
 )
 def test_shape_gradient_save_and_load(
     name: str, n_channels: int, n_times: int, n_classes: int, n_rr: int, tmp_path: Path

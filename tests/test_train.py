@@ -176,6 +176,11 @@ def test_run_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     assert f"{tmp_path}/file/run" in sentence(ended)
 
 
+def test_beats_too_short_for_the_network_are_one_sentence(tmp_path: Path) -> None:
+    ended = train(tmp_path, "data.before=0.05", "data.after=0.05", "logger=none")
+    assert "Beats of 12 samples are too short for model.kernel_size=5, which needs 24" in sentence(ended)
+
+
 def test_full_disk_is_one_sentence_and_leaves_nothing_half(tmp_path: Path) -> None:
     assert train(tmp_path, "logger=none", "trainer.fast_dev_run=true").returncode == 0  # prepares the beats
 

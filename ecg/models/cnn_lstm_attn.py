@@ -24,7 +24,7 @@ class CNNLSTMAttention(nn.Module):
 
     Args:
         n_channels: leads of a beat, C.
-        n_times: samples of a beat, T; at least 4 times the kernel.
+        n_times: samples of a beat, T; at least 4 (kernel_size + 1).
         n_classes: number of classes.
         n_rr: number of RR features; 0 where the window carries none.
         hidden: channels of the blocks and width of the LSTM.
