@@ -36,5 +36,5 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     with one_sentence():
-        help.answer(TrainConfig, Path(__file__).parent / "conf")
+        help.answer(TrainConfig, Path(__file__).parent / "conf" / "train.yaml")
         main()

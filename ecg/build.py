@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import platformdirs
 import pytorch_lightning as pl
 import torch
@@ -23,17 +25,25 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from ecg.callbacks import ema
+from ecg.callbacks import EpochSeed, ema
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
 from ecg.data.sources import Source
-from ecg.data.splits import Protocol
+from ecg.data.splits import Positions, Protocol
 from ecg.errors import UserError
+from ecg.evaluation.judges import Cohort, fit_classifier
+from ecg.generators.canvas import Canvas
+from ecg.models.cnn import CNN
+from ecg.synthesizer import Synthesizer
 
 if TYPE_CHECKING:
     from ecg.runs import Run
 
-MONITOR = "val/macro_f1"
+log = logging.getLogger(__name__)
+
+FEWEST_TO_LEARN = 20  # training beats of a class: below it, a generator only copies
+CLASSIFIED = ("val/macro_f1", "max")  # by what the best epoch of a classifier is chosen
+SYNTHESISED = ("val/frechet", "min")  # and that of a generator
 
 
 def cache_dir(cfg: DictConfig) -> Path:
@@ -56,6 +66,9 @@ def datamodule(cfg: DictConfig) -> BeatDataModule:
     divide = protocol(cfg)
     beats = source(cfg).beats(cache_dir(cfg), exclude=divide.excluded(cfg.data.name))
     split = divide.split(beats, cfg.data.name)
+    if "fit" in cfg:
+        f = cfg.fit
+        return BeatDataModule(beats, split, batch_size=f.batch_size, seed=cfg.seed, class_power=f.class_power)
     return BeatDataModule(beats, split, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
 
 
@@ -80,6 +93,61 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     loss = instantiate(cfg.loss, counts=data.class_counts())
     o = cfg.optimizer
     return Classifier(network, loss, classes, lr=o.lr, weight_decay=o.weight_decay, warmup=o.warmup)
+
+
+def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
+    """The generator of `generator` for these beats, and the classifier that judges its epochs; seeded.
+
+    Raises:
+        UserError: a class has too few training beats.
+    """
+    counts, classes = data.class_counts(), data.split_of.classes
+    for name, n in zip(classes, counts.tolist(), strict=True):
+        if n < FEWEST_TO_LEARN:
+            raise UserError(
+                f"Class {name} has {n} training beats, and a generator needs {FEWEST_TO_LEARN}: leave the class out of "
+                "protocol.classes, or choose another protocol.split_seed or more data."
+            )
+    log.info("A classifier learns to judge the generator's epochs.")
+    train, held_out = cohort(data, data.split_of.train), cohort(data, data.split_of.validation)
+    judge = fit_classifier(train, len(classes), steps=cfg.fit.judge_steps, seed=cfg.seed)
+    _, n_channels, n_times = data.beats.signal.shape
+    shape = (n_channels, n_times, data.beats.rr.shape[1])
+    made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=(judge, held_out))
+    at = torch.from_numpy(data.split_of.train)
+    made.generator.canvas.fit(data.tensors.signal[at], data.tensors.rr[at])
+    np.add.at(made.styles.numpy(), (data.tensors.label[at].numpy(), data.tensors.record[at].numpy()), 1)
+    return made
+
+
+def blank_synthesizer(
+    cfg: DictConfig,
+    shape: tuple[int, int, int],
+    classes: Sequence[str],
+    n_styles: int,
+    judge: tuple[CNN, Cohort] | None = None,
+) -> Synthesizer:
+    """A synthesizer that has seen no beats, for beats of `shape` (C, T, R)."""
+    pl.seed_everything(cfg.seed, verbose=False)
+    canvas = Canvas(*shape, padded=str(cfg.data.window) == "kaggle")
+    arguments = _arguments(cfg.generator)
+    lr, *betas = (arguments.pop(key) for key in ("lr", "beta1", "beta2"))
+    generator = instantiate(arguments, canvas=canvas, n_classes=len(classes), n_styles=n_styles)
+    return Synthesizer(
+        generator,
+        tuple(classes),
+        torch.zeros(len(classes), n_styles),
+        judge=judge,
+        lr=lr,
+        betas=tuple(betas),
+        seed=cfg.seed,
+        n_compared=cfg.fit.n_compared,
+    )
+
+
+def cohort(data: BeatDataModule, positions: Positions) -> Cohort:
+    """The beats at `positions`, as the measures of fidelity take them."""
+    return Cohort(data.beats.signal[positions], data.beats.rr[positions], data.label[positions])
 
 
 def require_hardware(cfg: DictConfig) -> None:
@@ -143,23 +211,25 @@ def best_precision(accelerator: str) -> str:
 
 
 def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
-    """Best and last checkpoint, and what `callbacks` asks for."""
-    chosen: list[Callback] = [run.history]
+    """Best and last checkpoint, and what `callbacks` or `fit` asks for."""
+    fits_generator = "fit" in cfg
+    monitor, mode = SYNTHESISED if fits_generator else CLASSIFIED
+    chosen: list[Callback] = [run.history, EpochSeed(cfg.seed)]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
         chosen.append(
             ModelCheckpoint(
                 run.folder / "checkpoints",
                 filename="best",
-                monitor=MONITOR,
-                mode="max",
+                monitor=monitor,
+                mode=mode,
                 save_last=True,
                 enable_version_counter=False,
             )
         )
-    if cfg.callbacks.patience is not None:
-        chosen.append(EarlyStopping(MONITOR, mode="max", patience=cfg.callbacks.patience))
-    if cfg.callbacks.ema_decay is not None:
-        chosen.append(ema(cfg.callbacks.ema_decay))
+    if not fits_generator and cfg.callbacks.patience is not None:
+        chosen.append(EarlyStopping(monitor, mode=mode, patience=cfg.callbacks.patience))
+    if (decay := (cfg.fit if fits_generator else cfg.callbacks).ema_decay) is not None:
+        chosen.append(ema(decay))
     if has_logger and not cfg.trainer.fast_dev_run:
         chosen.append(LearningRateMonitor("step"))
     return chosen
@@ -180,7 +250,7 @@ def logger(cfg: DictConfig, run: Run) -> Logger | bool:
         project=cfg.logger.project,
         name=cfg.name,
         group=cfg.logger.group or run.sweep,
-        job_type="train",
+        job_type="synth" if "fit" in cfg else "train",
         tags=[*run.choices.values(), *cfg.logger.tags],
         config={**config, "overrides": run.overrides},
     )

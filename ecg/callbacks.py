@@ -51,3 +51,14 @@ class History(Callback):
         """The same by name: one value an epoch, NaN where there was none."""
         names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
         return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
+
+
+class EpochSeed(Callback):
+    """Seeds every epoch by (seed, epoch): a resumed fit draws the noise an uninterrupted one would have drawn."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning calls it after what was restored is in place."""
+        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch * 1_009 + trainer.global_rank)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -38,6 +39,13 @@ class Over(StrEnum):
 
     time = "time"
     channels = "channels"
+
+
+class GeneratorOver(StrEnum):
+    """What the LSTMs of `lstm_gan` run along."""
+
+    time = "time"
+    beat = "beat"
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -313,6 +321,111 @@ class TrainConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
+# -- synthesis ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class GeneratorConfig:
+    """What makes heartbeats."""
+
+    _target_: str = MISSING
+    lr: float = MISSING  # of Adam; constant, then a cosine to zero over the second half
+    beta1: float = 0.0  # of Adam; momentum makes adversaries circle each other
+    beta2: float = 0.99  # of Adam
+
+
+@dataclass
+class LSTMGANConfig(GeneratorConfig):
+    """An LSTM against an LSTM, a pair for each class: the GAN as first published, put right."""
+
+    _target_: str = "ecg.generators.lstm_gan.LSTMGAN"
+    lr: float = 1e-3  # not tuned
+    beta1: float = 0.5  # usual for this loss
+    latent: int = 16  # width of the noise at a step
+    hidden: int = 64  # width of the LSTMs
+    dropout: float = 0.2  # in the critic, in training
+    over: GeneratorOver = GeneratorOver.time  # time | beat; beat is the network as first published
+
+
+@dataclass
+class WGANGPConfig(GeneratorConfig):
+    """Convolutions, Wasserstein distance, gradient penalty."""
+
+    _target_: str = "ecg.generators.wgan_gp.WGANGP"
+    lr: float = 4e-4
+    beta2: float = 0.9  # the paper's
+    latent: int = 64  # width of the noise
+    hidden: int = 64  # channels at a quarter of the sampling rate
+    n_critic: int = 3  # steps of the critic for each of the generator
+    penalty: float = 10.0  # weight of the gradient penalty; the paper's
+
+
+@dataclass
+class R3GANConfig(GeneratorConfig):
+    """Convolutions, relativistic pairing, gradient penalties on real and on synthetic beats."""
+
+    _target_: str = "ecg.generators.r3gan.R3GAN"
+    lr: float = 6e-4
+    latent: int = 64  # width of the noise
+    hidden: int = 64  # channels at a quarter of the sampling rate
+    gamma: float = 0.02  # weight of the penalties
+    penalty_every: int = 4  # steps of the critic; a penalty costs as much as three steps
+    augment: float = 0.05  # stretch and offset of half of the beats before the critic sees them
+    max_shift: int = 2  # samples a beat moves before the critic sees it
+
+
+@dataclass
+class RectifiedFlowConfig(GeneratorConfig):
+    """A flow from noise to beats in straight lines: no adversary."""
+
+    _target_: str = "ecg.generators.rectified_flow.RectifiedFlow"
+    lr: float = 1e-3
+    beta1: float = 0.9  # there is no adversary
+    beta2: float = 0.999  # Adam's own
+    hidden: int = 64  # channels at a quarter of the sampling rate
+    steps: int = 32  # Euler steps of a drawing
+    guidance: float = 1.0  # 1: as learnt; more exaggerates what the class asks for
+    unconditional: float = 0.1  # share of the training beats without a class, for the guidance
+
+
+@dataclass
+class FitConfig:
+    """How a generator is fitted."""
+
+    batch_size: int = 128  # beats
+    class_power: float = 0.5  # a class of n beats is drawn n ** this often: 1 as they come, 0 all alike
+    ema_decay: float | None = 0.999  # of the averaged weights, a step; null uses the weights as they are
+    n_compared: int = 300  # beats a class that meet the validation beats after an epoch
+    judge_steps: int = 400  # of the classifier in whose features epochs are compared
+
+
+@dataclass
+class DrawConfig:
+    """Which beats are written."""
+
+    per_class: Any = None  # class: beats, such as {S: 5000, F: 5000}
+    balance_to: str | None = None  # without per_class: fills smaller classes up to this one; null: the second largest
+    csv: bool = False  # also synthetic.csv, in the 188 columns of the Kaggle set
+
+
+@dataclass
+class SynthConfig:
+    """Everything `synth.py` can be told."""
+
+    name: str = "${hydra:runtime.choices.generator}_${data.name}_${protocol.name}"
+    seed: int = 1  # of initialisation, order and noise; not of the split
+    checkpoint: str | None = None  # run folder of a fitted generator: draws more of its beats instead of fitting
+    resume: str | None = None  # run folder of an interrupted fit: goes on from its last epoch
+    data: Any = MISSING
+    protocol: Any = MISSING
+    generator: Any = MISSING
+    fit: FitConfig = field(default_factory=FitConfig)
+    synth: DrawConfig = field(default_factory=DrawConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
 SCHEMAS: dict[str, dict[str, Any]] = {
     "data": {
         "simulated": SimulatedConfig,
@@ -328,6 +441,12 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     },
     "model": {"cnn": CNNConfig, "cnn_lstm": CNNLSTMConfig, "cnn_lstm_attn": CNNLSTMAttentionConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
+    "generator": {
+        "lstm_gan": LSTMGANConfig,
+        "wgan_gp": WGANGPConfig,
+        "r3gan": R3GANConfig,
+        "rectified_flow": RectifiedFlowConfig,
+    },
 }
 
 
@@ -335,6 +454,7 @@ def register() -> None:
     """Puts the schemas into Hydra's store, where the YAML files find them."""
     store = ConfigStore.instance()
     store.store(group="schema", name="train", node=TrainConfig)
+    store.store(group="schema", name="synth", node=SynthConfig)
     for group, options in SCHEMAS.items():
         for name, node in options.items():
             store.store(group=f"schema/{group}", name=name, node=node)
@@ -347,6 +467,52 @@ def check(cfg: Any) -> None:
         UserError: names the key, its value and what would do.
     """
     _check_ranges(cfg)
+    _check_data(cfg)
+
+
+def check_synth(cfg: Any) -> None:
+    """The same for `synth.py`.
+
+    Raises:
+        UserError: names the key, its value and what would do.
+    """
+    _check_ranges(cfg)
+    _check_data(cfg)
+    if cfg.checkpoint and cfg.resume:
+        raise UserError("checkpoint draws beats of a fitted generator, resume goes on with a fit: choose one.")
+    per_class = cfg.synth.per_class or {}
+    if not OmegaConf.is_dict(per_class) and per_class != {}:
+        raise UserError(f"synth.per_class is {per_class}: write it as 'synth.per_class={{S: 5000, F: 5000}}'.")
+    if unknown := set(per_class) - set(cfg.protocol.classes):
+        raise UserError(
+            f"synth.per_class has {', '.join(sorted(unknown))}: the classes here are {', '.join(cfg.protocol.classes)}."
+        )
+    if cfg.synth.balance_to is not None and cfg.synth.balance_to not in cfg.protocol.classes:
+        raise UserError(
+            f"synth.balance_to is {cfg.synth.balance_to}: the classes here are {', '.join(cfg.protocol.classes)}."
+        )
+    for name, n in per_class.items():
+        if not isinstance(n, int) or n < 1:
+            raise UserError(f"synth.per_class has {name}: {n}, and must have at least 1 beat a class.")
+
+
+def resumed(cfg: Any) -> Any:
+    """The configuration of the run that `resume` names, in its folder as it is now; `cfg` without `resume`.
+
+    Raises:
+        UserError: the folder holds no run.
+    """
+    if not cfg.resume:
+        return cfg
+    folder = Path(cfg.resume).resolve()
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"resume={cfg.resume} holds no run: there is no config.yaml in it.")
+    stored = OmegaConf.load(folder / "config.yaml")
+    stored.resume = stored.paths.run_dir = stored.trainer.default_root_dir = str(folder)
+    return stored
+
+
+def _check_data(cfg: Any) -> None:
     source, protocol = cfg.data.name, cfg.protocol.name
     if protocol == "kaggle" and source not in ("mitbih", "kaggle_csv"):
         raise UserError(f"protocol=kaggle is a split of MIT-BIH: data={source} has none, use mitbih or kaggle_csv.")
@@ -363,20 +529,26 @@ def check(cfg: Any) -> None:
 
 
 def _check_ranges(cfg: Any) -> None:
-    positive = ["optimizer.lr", "optimizer.batch_size", "model.kernel_size", "n_bootstrap"]
+    positive = ["generator.lr", "generator.latent", "generator.steps", "generator.n_critic", "generator.penalty_every"]
+    positive += ["fit.batch_size", "fit.n_compared", "fit.judge_steps"]
+    positive += ["optimizer.lr", "optimizer.batch_size", "model.kernel_size", "n_bootstrap"]
     positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
-    shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay"]
+    shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay", "fit.ema_decay"]
     for key in positive:
         if (value := _value(cfg, key)) is not None and value <= 0:
             raise UserError(f"{key} is {value}: it must be above 0.")
     for key in shares:
         if (value := _value(cfg, key)) is not None and not 0 < value < 1:
             raise UserError(f"{key} is {value}: it must be between 0 and 1.")
-    for key in ("model.dropout", "loss.label_smoothing", "optimizer.warmup"):
+    at_least_0 = ["model.dropout", "loss.label_smoothing", "optimizer.warmup"]
+    at_least_0 += ["generator.dropout", "generator.unconditional", "generator.beta1", "generator.beta2"]
+    for key in at_least_0:
         if not 0 <= (_value(cfg, key) or 0) < 1:
             raise UserError(f"{key} is {_value(cfg, key)}: it must be at least 0 and below 1.")
-    if cfg.model.hidden < 4:
+    if (hidden := _value(cfg, "model.hidden")) is not None and hidden < 4:
         raise UserError(f"model.hidden is {cfg.model.hidden}: it must be at least 4, since the blocks halve it.")
+    if (hidden := _value(cfg, "generator.hidden")) is not None and (hidden % 8 or hidden < 8):
+        raise UserError(f"generator.hidden is {hidden}: it must be a multiple of 8.")
     if (fold := _value(cfg, "protocol.fold")) is not None and not 0 <= fold < cfg.protocol.n_folds:
         raise UserError(f"protocol.fold is {fold}: it must be 0 to {cfg.protocol.n_folds - 1}.")
     if not 0 <= cfg.seed < 2**32 or not 0 <= cfg.protocol.split_seed < 2**32:

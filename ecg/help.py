@@ -17,12 +17,12 @@ from ecg.config import SCHEMAS
 _FIELD = re.compile(r"^    (?P<name>[a-z]\w*): .*?  # (?P<doc>.*)$")
 
 
-def answer(root: type, conf: Path) -> None:
+def answer(root: type, main: Path) -> None:
     """Prints the help of a program and ends it, if the command line asks for `--help` or `-h`.
 
     Args:
         root: the schema of the program's whole configuration.
-        conf: the folder of the groups.
+        main: the program's own YAML file, which names its groups; the groups' folders stand beside it.
     """
     if not {"--help", "-h"} & set(sys.argv[1:]):
         return
@@ -31,9 +31,9 @@ def answer(root: type, conf: Path) -> None:
     print("  -m         a sweep: several values for a key or group, separated by commas")
     print("  --cfg job  prints the configuration instead of running")
     print("\nGroups and their options, the default first:")
-    defaults = dict(re.findall(r"^  - (\w+): (\w+)", (conf / "train.yaml").read_text(), re.M))
-    for group in sorted(path.name for path in conf.iterdir() if path.is_dir()):
-        options = (path.stem for path in (conf / group).glob("*.yaml"))
+    defaults = dict(re.findall(r"^  - (\w+): (\w+)", main.read_text(), re.M))
+    for group in sorted(defaults):
+        options = (path.stem for path in (main.parent / group).glob("*.yaml"))
         print(f"  {group:<11}{', '.join(sorted(options, key=lambda o: (o != defaults.get(group), o)))}")
     print("\nKeys:")
     _keys(root, "")

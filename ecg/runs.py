@@ -50,7 +50,7 @@ class Run:
 
     Attributes:
         folder: the run folder.
-        choices: the options chosen for model, data and protocol.
+        choices: the options chosen for model or generator, data and protocol.
         overrides: what was said on the command line.
         sweep: name of the sweep's folder, None outside a sweep.
         provenance: command, commit, versions and so on, as they were at the start.
@@ -65,6 +65,12 @@ class Run:
     provenance: dict[str, Any]
     history: History = field(default_factory=History)
     started: float = field(default_factory=time.time)
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """Where an interrupted fit of this folder goes on; None at a fresh start."""
+        path = self.folder / "checkpoints" / "last.ckpt"
+        return path if path.is_file() else None
 
     def finish(
         self, cfg: DictConfig, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule, scores: Scores
@@ -139,7 +145,8 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     """Opens the run folder, and closes the tracker however the run ends."""
     hydra = HydraConfig.get()
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    choices = {group: str(hydra.runtime.choices[group]) for group in ("model", "data", "protocol")}
+    groups = ("model", "generator", "data", "protocol")
+    choices = {name: str(hydra.runtime.choices[name]) for name in groups if name in cfg}
     sweep = Path(hydra.sweep.dir).name if in_sweep else None
     run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep, provenance(cfg))
     run.folder.mkdir(parents=True, exist_ok=True)

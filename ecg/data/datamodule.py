@@ -18,11 +18,12 @@ from ecg.data.splits import Positions, Split
 
 
 class Batch(NamedTuple):
-    """Signals (B, C, T) float32, RR features (B, R) float32, labels (B,) int64."""
+    """Signals (B, C, T) float32, RR features (B, R) float32, labels (B,) int64, indices of the records (B,) int64."""
 
     signal: Tensor
     rr: Tensor
     label: Tensor
+    record: Tensor
 
 
 class BeatTensors(Dataset[Batch]):
@@ -46,12 +47,30 @@ class BatchSampler(Sampler[Tensor]):
     The order of an epoch depends on (seed, epoch) alone, so that a resumed run sees the order it would have seen.
     In training all processes get the same number of full batches, and what is left over waits for another epoch.
     Otherwise every beat comes exactly once, in order.
+
+    Args:
+        n: number of beats.
+        batch_size: beats a batch.
+        shuffle: a new order each epoch, as training wants it.
+        seed: of the orders.
+        weight: (n,) how often each beat is drawn in training, with repetition; None for once each.
+        rank: of this process.
+        world_size: number of processes.
     """
 
     def __init__(
-        self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        weight: NDArray[np.float64] | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.weight = None if weight is None else weight / weight.sum()
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
 
@@ -71,7 +90,9 @@ class BatchSampler(Sampler[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.n)
         if self.shuffle:
-            order = torch.from_numpy(np.random.default_rng([self.seed, self.epoch]).permutation(self.n))
+            rng = np.random.default_rng([self.seed, self.epoch])
+            drawn = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
+            order = torch.from_numpy(drawn)
         own = order[self.rank :: self.world_size]
         for i in range(len(self)):
             yield own[i * self.batch_size : (i + 1) * self.batch_size]
@@ -85,21 +106,39 @@ class BeatDataModule(pl.LightningDataModule):
         split: which of them are on which side.
         batch_size: training beats a step.
         seed: governs the order of the training beats.
+        class_power: a class of n training beats is drawn n ** class_power this often; 1 takes beats as they come.
         eval_batch_size: beats a step in validation and test, where no gradient needs memory.
     """
 
-    def __init__(self, beats: Beats, split: Split, *, batch_size: int, seed: int, eval_batch_size: int = 1024) -> None:
+    def __init__(
+        self,
+        beats: Beats,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        class_power: float = 1.0,
+        eval_batch_size: int = 1024,
+    ) -> None:
         super().__init__()
         self.beats, self.split_of = beats, split
-        self.batch_size, self.eval_batch_size, self.seed = batch_size, eval_batch_size, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.seed, self.class_power = seed, class_power
         class_index = np.full(len(CLASSES), -1)
         class_index[[CLASSES.index(name) for name in split.classes]] = range(len(split.classes))
         self.label: NDArray[np.int64] = class_index[beats.label]  # (n,) index into split.classes
-        self.tensors = Batch(torch.from_numpy(beats.signal), torch.from_numpy(beats.rr), torch.from_numpy(self.label))
+        self.records, record = np.unique(beats.record, return_inverse=True)  # names; (n,) index
+        columns = (beats.signal, beats.rr, self.label, record.astype(np.int64))
+        self.tensors = Batch(*(torch.from_numpy(column) for column in columns))
 
     def class_counts(self) -> Tensor:
         """(n_classes,) training beats of each class."""
         return torch.bincount(self.tensors.label[self.split_of.train], minlength=len(self.split_of.classes))
+
+    def _weight(self) -> NDArray[np.float64]:
+        """(n_train,) how often each training beat is drawn."""
+        counts = self.class_counts().numpy().astype(np.float64)
+        return (counts**self.class_power / counts.clip(1))[self.label[self.split_of.train]]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats, shuffled."""
@@ -120,6 +159,7 @@ class BeatDataModule(pl.LightningDataModule):
             self.batch_size if shuffle else self.eval_batch_size,
             shuffle=shuffle,
             seed=self.seed,
+            weight=self._weight() if shuffle and self.class_power != 1 else None,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )

@@ -1,0 +1,1 @@
+"""Generators of heartbeats, one a file: networks, losses and sampling, in plain torch."""

@@ -1,0 +1,178 @@
+"""The pieces that convolutional generators share.
+
+Convolutions are (1, k) over (B, C, 1, T) in channels-last memory, as those of the classifiers and for the same reason.
+No layer normalises: statistics of a batch or of a beat would tie beats together and hide their amplitude.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+KERNEL = (1, 5)
+PADDING = (0, 2)
+PATCH = 4  # samples
+
+
+class Condition(nn.Module):
+    """What a beat is to be: a class and a style (the record it could have come from), as one vector (B, width)."""
+
+    def __init__(self, n_classes: int, n_styles: int, width: int) -> None:
+        super().__init__()
+        self.of_class = nn.Embedding(n_classes, width)
+        self.of_style = nn.Embedding(n_styles, width)
+
+    def forward(self, label: Tensor, style: Tensor) -> Tensor:
+        """Labels (B,) and styles (B,) -> (B, width)."""
+        return self.of_class(label) + self.of_style(style)
+
+
+class UpBlock(nn.Module):
+    """Doubles the time axis, then two convolutions with a skip; the latent sets gain, bias and texture of a channel.
+
+    The texture is white noise with a gain for each channel, which depends on the latent: recordings differ in how
+    noisy they are (Karras et al. 2019, StyleGAN, arXiv:1812.04948, has one gain for all images).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, latent: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, KERNEL, padding=PADDING)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, KERNEL, padding=PADDING)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.style = nn.Linear(latent, 4 * out_channels)
+
+    def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """(B, in, 1, T) and latents (B, latent) -> (B, out, 1, 2 T)."""
+        skip = F.interpolate(self.skip(x), scale_factor=(1.0, 2.0), mode="nearest")
+        gain, bias, texture1, texture2 = self.style(w)[:, :, None, None].chunk(4, dim=1)  # (B, out, 1, 1) each
+        h = F.interpolate(F.leaky_relu(x, 0.2), scale_factor=(1.0, 2.0), mode="nearest")
+        h = self.conv1(h) * (1 + gain) + bias
+        h = self.conv2(F.leaky_relu(h + texture1 * _white(h, rng), 0.2))
+        return (skip + h + texture2 * _white(h, rng)) * math.sqrt(0.5)
+
+
+def _white(like: Tensor, rng: torch.Generator | None) -> Tensor:
+    """One noise for all channels, (B, 1, 1, T)."""
+    return torch.randn(len(like), 1, 1, like.shape[3], generator=rng, device=like.device, dtype=like.dtype)
+
+
+class DownBlock(nn.Module):
+    """Two convolutions with a skip, the second with stride 2: (B, in, 1, T) -> (B, out, 1, T / 2)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, in_channels, KERNEL, padding=PADDING)
+        self.conv2 = nn.Conv2d(in_channels, out_channels, (1, 4), stride=(1, 2), padding=(0, 1))
+        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        h = self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2))
+        return (self.skip(F.avg_pool2d(x, (1, 2))) + h) * math.sqrt(0.5)
+
+
+class Clocks(nn.Module):
+    """Adds to each channel a function of time on clocks that the latent sets: (B, channels, 1, T) -> the same.
+
+    A beat's second half moves with its RR interval. A convolution cannot move a shape by an amount that differs from
+    beat to beat; clocks that start and tick by the latent can.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, latent: int, n_clocks: int = 4, n_frequencies: int = 5) -> None:
+        super().__init__()
+        self.set = nn.Linear(latent, 2 * n_clocks)
+        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(n_frequencies), persistent=False)
+        self.mix = nn.Conv2d(2 * n_clocks * n_frequencies, channels, 1, bias=False)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """See the class; latents are (B, latent)."""
+        start, rate = self.set(w).float()[:, :, None].chunk(2, dim=1)  # (B, clocks, 1) each
+        at = torch.linspace(0, 1, x.shape[3], device=x.device)
+        angle = ((at - start) * rate.exp())[:, :, None] * self.frequencies[:, None]  # (B, clocks, frequencies, T)
+        waves = torch.cat([angle.sin(), angle.cos()], dim=1).flatten(1, 2).unsqueeze(2)  # (B, 2 clocks f, 1, T)
+        return x + self.mix(waves.contiguous(memory_format=torch.channels_last).to(x.dtype))
+
+
+class ConvGenerator(nn.Module):
+    """Noise, class and style -> what a canvas is finished from.
+
+    Most of the work is done at a quarter of the sampling rate, where a step costs a third; the last two layers
+    write four samples at a time and smooth the seams.
+
+    Args:
+        channels: channels of the canvas.
+        n_times: samples of a beat, T.
+        n_classes: number of classes.
+        n_styles: number of styles.
+        latent: width of the noise.
+        hidden: channels at a quarter of the rate; they double twice towards the coarsest level.
+    """
+
+    def __init__(
+        self, channels: int, n_times: int, n_classes: int, n_styles: int, *, latent: int = 64, hidden: int = 64
+    ) -> None:
+        super().__init__()
+        self.n_times, self.latent = n_times, latent
+        self.first = -(-n_times // (4 * PATCH))  # samples at the coarsest level
+        self.condition = Condition(n_classes, n_styles, latent)
+        width = 4 * latent
+        self.mapping = nn.Sequential(nn.Linear(2 * latent, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.start = nn.Linear(width, 4 * hidden * self.first)
+        self.clocks1, self.clocks2 = Clocks(4 * hidden, width), Clocks(2 * hidden, width)
+        self.clocks3 = Clocks(hidden, width)
+        self.block1 = UpBlock(4 * hidden, 2 * hidden, width)
+        self.block2 = UpBlock(2 * hidden, hidden, width)
+        self.patch = nn.Conv2d(hidden, 16 * PATCH, KERNEL, padding=PADDING)
+        self.texture = nn.Linear(width, 16)
+        self.last = nn.Conv2d(16, channels, (1, 9), padding=(0, 4))
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Labels (B,) and styles (B,) -> (B, channels, T)."""
+        z = torch.randn(len(label), self.latent, generator=rng, device=label.device)
+        w = self.mapping(torch.cat([z, self.condition(label, style)], dim=1))  # (B, 4 latent)
+        x = self.start(w).reshape(len(label), -1, 1, self.first).contiguous(memory_format=torch.channels_last)
+        x = self.block1(self.clocks1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
+        x = self.block2(self.clocks2(x, w), w, rng)  # (B, hidden, 1, T / 4)
+        x = self.patch(F.leaky_relu(self.clocks3(x, w), 0.2))  # (B, 16 * 4, 1, T / 4)
+        x = x.unflatten(1, (16, PATCH)).permute(0, 1, 3, 4, 2).flatten(3)  # (B, 16, 1, T)
+        x = x + self.texture(w)[:, :, None, None] * _white(x, rng)
+        return self.last(F.leaky_relu(x, 0.2))[:, :, 0, : self.n_times]
+
+
+class ConvCritic(nn.Module):
+    """Canvas, class and style -> how real it looks, (B,).
+
+    The condition enters as a projection (Miyato and Koyama 2018, ICLR, arXiv:1802.05637).
+
+    Args:
+        channels: channels of the canvas.
+        n_times: samples of a beat, T.
+        n_classes: number of classes.
+        n_styles: number of styles.
+        hidden: channels at a quarter of the rate; they double twice.
+    """
+
+    def __init__(self, channels: int, n_times: int, n_classes: int, n_styles: int, *, hidden: int = 64) -> None:
+        super().__init__()
+        self.n_times = -(-n_times // (4 * PATCH)) * 4 * PATCH
+        self.first = nn.Conv2d(channels, hidden, (1, PATCH), stride=(1, PATCH))
+        self.blocks = nn.Sequential(DownBlock(hidden, 2 * hidden), DownBlock(2 * hidden, 4 * hidden))
+        width = 4 * hidden
+        self.features = nn.Linear(width * (self.n_times // (4 * PATCH)), width)
+        self.score = nn.Linear(width, 1)
+        self.condition = Condition(n_classes, n_styles, width)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, canvas: Tensor, label: Tensor, style: Tensor) -> Tensor:
+        """Canvas (B, channels, T), labels (B,), styles (B,) -> (B,)."""
+        x = F.pad(canvas, (0, self.n_times - canvas.shape[2]), mode="replicate").unsqueeze(2)
+        x = self.blocks(self.first(x.contiguous(memory_format=torch.channels_last)))  # (B, 4 hidden, 1, T / 16)
+        h = F.leaky_relu(self.features(F.leaky_relu(x, 0.2).flatten(1)), 0.2)  # (B, 4 hidden)
+        by_condition = (h * self.condition(label, style)).sum(dim=1) / math.sqrt(h.shape[1])
+        return self.score(h)[:, 0] + by_condition

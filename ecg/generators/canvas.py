@@ -1,0 +1,128 @@
+"""What generators draw on: a beat with everything the window says of it, as one tensor (B, C + E, T).
+
+The first C channels are the signal. Behind them stand E numbers that belong to the whole beat, each as a channel of
+one value repeated over time, so that a convolution sees them next to every sample:
+
+kaggle     E = 1: the beat's length. Behind it a beat is exactly zero, and before it it spans exactly [0, 1].
+centered   E = 5: the logarithms of the RR intervals from which `beats.RR_FEATURES` follow.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ecg.data.beats import RR_FEATURES
+
+RR_ROOTS = ("previous RR in s", "next RR in s", "local mean in s", "record mean in s", "local irregularity")
+SHORTEST = 2.0  # samples of a padded beat
+SHARPNESS = 2.0  # samples; width of the soft edge that carries the gradient of the length
+FLOOR = 1e-3  # of a quantity whose logarithm is taken: irregularity can be 0
+
+
+class Canvas(nn.Module):
+    """Turns beats into canvases and canvases into beats; knows scales and, of padded beats, the length.
+
+    Args:
+        n_channels: channels of a beat, C.
+        n_times: samples of a beat, T.
+        n_rr: RR features, 8 or 0.
+        padded: whether beats end in zeros and span [0, 1], as those of the window kaggle.
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, n_channels: int, n_times: int, n_rr: int, padded: bool) -> None:
+        super().__init__()
+        self.n_channels, self.n_times, self.n_rr, self.padded = n_channels, n_times, n_rr, padded
+        self.n_numbers = int(padded) + (len(RR_ROOTS) if n_rr else 0)
+        n = n_channels + self.n_numbers
+        self.register_buffer("offset", torch.zeros(n))  # (C+E,)
+        self.register_buffer("scale", torch.ones(n))  # (C+E,)
+
+    @property
+    def channels(self) -> int:
+        """C + E."""
+        return self.n_channels + self.n_numbers
+
+    def fit(self, signal: Tensor, rr: Tensor) -> None:
+        """Takes offset and scale from training beats: signals (n, C, T), RR features (n, R)."""
+        numbers = self._numbers(signal, rr)  # (n, E)
+        if self.padded:
+            centre, spread = torch.full((self.n_channels,), 0.5), torch.full((self.n_channels,), 0.5)
+        else:
+            centre, spread = torch.zeros(self.n_channels), signal.std(dim=(0, 2))
+        self.offset.copy_(torch.cat([centre, numbers.mean(dim=0)]))
+        self.scale.copy_(torch.cat([spread, numbers.std(dim=0)]).clamp_min(1e-6))
+
+    def encode(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T) and RR features (B, R) -> canvas (B, C+E, T)."""
+        numbers = self._numbers(signal, rr)[..., None].expand(-1, -1, self.n_times)  # (B, E, T)
+        return (torch.cat([signal, numbers], dim=1) - self.offset[:, None]) / self.scale[:, None]
+
+    def finish(self, drawn: Tensor) -> Tensor:
+        """Makes what a network drew (B, C+E, T) obey the window; differentiable.
+
+        Each number becomes constant over time. A padded beat is stretched to [0, 1] up to its length, and zero
+        behind it; the gradient of the length flows through a soft edge.
+        """
+        drawn = drawn.float()
+        signal = drawn[:, : self.n_channels]
+        numbers = drawn[:, self.n_channels :].mean(dim=2, keepdim=True)  # (B, E, 1)
+        if self.padded:
+            offset, scale = self.offset[self.n_channels], self.scale[self.n_channels]
+            length = (numbers[:, :1] * scale + offset).clamp(SHORTEST, self.n_times)  # (B, 1, 1), samples
+            length = length + (length.round() - length).detach()  # whole samples forward, its gradient unchanged
+            signal = self._pad(signal, length)
+            numbers = torch.cat([(length - offset) / scale, numbers[:, 1:]], dim=1)
+        return torch.cat([signal, numbers.expand(-1, -1, self.n_times)], dim=1)
+
+    def decode(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """Finished canvas (B, C+E, T) -> signals (B, C, T) and RR features (B, R)."""
+        canvas = canvas * self.scale[:, None] + self.offset[:, None]
+        signal = canvas[:, : self.n_channels]
+        if self.padded:
+            signal = signal.clamp(0, 1)
+        roots = canvas[:, self.n_channels + int(self.padded) :, 0]  # (B, 5) or (B, 0)
+        return signal, _features(roots) if self.n_rr else roots
+
+    def _numbers(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """(B, E), in natural units."""
+        parts = [beat_length(signal)[:, None]] if self.padded else []
+        return torch.cat([*parts, _roots(rr)], dim=1) if self.n_rr else torch.cat([*parts, signal[:, 0, :0]], dim=1)
+
+    def _pad(self, signal: Tensor, length: Tensor) -> Tensor:
+        """Signals (B, C, T) in [-1, 1] and whole lengths (B, 1, 1) -> signals that span it, and end in -1."""
+        at = torch.arange(self.n_times, device=signal.device)
+        inside = at < length  # (B, 1, T)
+        low = signal.masked_fill(~inside, torch.inf).amin(dim=2, keepdim=True)
+        high = signal.masked_fill(~inside, -torch.inf).amax(dim=2, keepdim=True)
+        # A beat that is cut off at the end of the window may have its extremes behind the cut.
+        whole = (length < self.n_times) & (high - low > 1e-2)
+        stretched = 2 * (signal - low) / torch.where(whole, high - low, 1.0) - 1
+        signal = torch.where(whole, stretched, signal.clamp(-1, 1))
+        soft = torch.sigmoid((length - 0.5 - at) / SHARPNESS)  # (B, 1, T)
+        mask = inside + soft - soft.detach()  # the value of the hard edge, the gradient of the soft one
+        return (signal + 1) * mask - 1
+
+
+def beat_length(signal: Tensor) -> Tensor:
+    """Samples up to the last that is not zero, (B,), of signals (B, C, T)."""
+    n_times = signal.shape[2]
+    position = torch.arange(1, n_times + 1, device=signal.device)
+    return ((signal != 0).any(dim=1) * position).amax(dim=1).to(signal.dtype)
+
+
+def _roots(rr: Tensor) -> Tensor:
+    """RR features (B, 8) -> logarithms of `RR_ROOTS` (B, 5)."""
+    previous, following, local, record = rr[:, 0], rr[:, 1], rr[:, 0] / rr[:, 2], rr[:, 0] / rr[:, 4]
+    roots = torch.stack([previous, following, local, record, rr[:, RR_FEATURES.index("local irregularity")]], dim=1)
+    return roots.clamp_min(FLOOR).log()
+
+
+def _features(roots: Tensor) -> Tensor:
+    """Logarithms of `RR_ROOTS` (B, 5) -> RR features (B, 8), in the order of `RR_FEATURES`."""
+    previous, following, local, record, irregularity = roots.exp().unbind(dim=1)
+    ratios = [previous / local, following / local, previous / record, following / record, local / record]
+    return torch.stack([previous, following, *ratios, irregularity], dim=1)

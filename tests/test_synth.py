@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from ecg.config import check_synth, register
+from ecg.data.synthetic import read
+
+ROOT = Path(__file__).parents[1]
+GENERATORS = sorted(path.stem for path in (ROOT / "conf" / "generator").glob("*.yaml"))
+TINY = ["logger=none", "generator.hidden=8", "fit.judge_steps=5", "fit.n_compared=20", "trainer.accelerator=cpu"]
+TINY += ["trainer.precision=32-true", "trainer.enable_progress_bar=false", "trainer.limit_train_batches=6"]
+FEW = "synth.per_class={S: 40, F: 3}"
+register()
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("synth", list(overrides))
+
+
+def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, str(ROOT / "synth.py"), *arguments]
+    return subprocess.run(call, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of two epochs of wgan_gp."""
+    folder = tmp_path_factory.mktemp("fit")
+    ended = synth(
+        *TINY, "generator=wgan_gp", "trainer.max_epochs=2", FEW, f"hydra.run.dir={folder}/a",
+        f"paths.cache_dir={folder}/cache",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "S 40, F 3" in ended.stdout
+    return folder / "a"
+
+
+@pytest.mark.parametrize("window", ["centered", "kaggle"])
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_every_generator_composes_builds_and_fits(generator: str, window: str, tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from ecg import build
+    from ecg.callbacks import History
+
+    cfg = composed(f"generator={generator}", *TINY, f"data.window={window}", f"paths.cache_dir={tmp_path}", "name=x")
+    cfg.paths.run_dir, cfg.trainer.fast_dev_run = "unused", True
+    check_synth(cfg)
+    data = build.datamodule(cfg)
+    synthesizer = build.synthesizer(cfg, data)
+    run = SimpleNamespace(folder=tmp_path / "run", history=History(), sweep=None, choices={})
+    build.trainer(cfg, run).fit(synthesizer, data)  # type: ignore[arg-type]
+    for (signal, rr), n in zip(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 120), seed=0), (512, 88), strict=True):
+        assert signal.shape == (n, *data.beats.signal.shape[1:])
+        assert rr.shape == (n, *data.beats.rr.shape[1:])
+        assert torch.isfinite(signal).all()
+        assert torch.isfinite(rr).all()
+
+
+def test_the_set_says_what_it_was_fitted_on(fit: Path) -> None:
+    found = read(fit)
+    assert found.provenance["counts"] == {"S": 40, "F": 3}
+    assert found.signal.shape == (43, 2, 192)
+    assert (np.bincount(found.label, minlength=5) == [0, 40, 0, 3, 0]).all()
+    fitted, chosen = found.provenance["fitted_on"], found.provenance["chosen_on"]
+    assert not set(fitted["patients"]) & set(chosen["patients"])
+    assert found.provenance["generator"]["_target_"].endswith("WGANGP")
+
+
+def test_a_checkpoint_draws_more_and_the_same_for_the_same_seed(fit: Path, tmp_path: Path) -> None:
+    for name, n in (("b", 40), ("c", 50)):
+        ended = synth(
+            f"checkpoint={fit}", "logger=none", f"synth.per_class={{S: {n}, F: 3}}", f"hydra.run.dir={tmp_path}/{name}"
+        )
+        assert ended.returncode == 0, ended.stderr
+    np.testing.assert_array_equal(read(tmp_path / "b").signal, read(fit).signal)
+    assert read(tmp_path / "c").provenance["counts"] == {"S": 50, "F": 3}
+    assert read(tmp_path / "c").provenance["fitted_on"] == read(fit).provenance["fitted_on"]
+
+
+def test_an_interrupted_fit_goes_on_as_if_nothing_had_been(fit: Path, tmp_path: Path) -> None:
+    again = [*TINY, "generator=wgan_gp", FEW, f"paths.cache_dir={fit.parent}/cache"]
+    stop = "import ecg.synthesizer as s\nold = s.Synthesizer.training_step\ndef step(self, batch, batch_idx):\n"
+    stop += "    if self.current_epoch == 1 and batch_idx == 2:\n        import os\n        os.kill(os.getpid(), 9)\n"
+    stop += "    return old(self, batch, batch_idx)\ns.Synthesizer.training_step = step\n"
+    stop += f"import runpy, sys\nsys.argv = ['synth.py', *sys.argv[1:]]\nsys.path.insert(0, {str(ROOT)!r})\n"
+    stop += f"runpy.run_path({str(ROOT / 'synth.py')!r}, run_name='__main__')\n"
+    (tmp_path / "killed.py").write_text(stop)
+    folder = tmp_path / "run"
+    call = [sys.executable, str(tmp_path / "killed.py"), *again, "trainer.max_epochs=2", f"hydra.run.dir={folder}"]
+    assert subprocess.run(call, capture_output=True, timeout=200).returncode == -9
+    ended = synth(f"resume={folder}", f"hydra.run.dir={tmp_path}/unused")
+    assert ended.returncode == 0, ended.stderr
+    a, b = (torch.load(at / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for at in (fit, folder))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    np.testing.assert_array_equal(read(folder).signal, read(fit).signal)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["synth.per_class={X: 5}"], "synth.per_class has X: the classes here are N, S, V, F, Q"),
+        (["synth.per_class={S: 0}"], "at least 1 beat"),
+        (["synth.balance_to=X"], "synth.balance_to is X"),
+        (["generator=vae"], "vae"),
+        (["generator.hidden=12"], "multiple of 8"),
+        (["generator.lr=0"], "generator.lr is 0"),
+        (["checkpoint=nowhere"], "no run folder of a fitted generator"),
+        (["resume=nowhere"], "holds no run"),
+        (["checkpoint=a", "resume=b"], "holds no run"),
+        (["data.n_patients=10", "data.minutes=1"], "training beats"),
+    ],
+)
+def test_bad_input_is_one_sentence(overrides: list[str], message: str, tmp_path: Path) -> None:
+    ended = synth("logger=none", f"paths.cache_dir={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", *overrides)
+    assert ended.returncode != 0
+    (line,) = ended.stderr.strip().splitlines()[-1:]
+    assert line.startswith("Error: ")
+    assert re.search(message, line), line
+
+
+def test_the_checkpoint_of_another_generator_is_refused(fit: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in ("fitted.json", "checkpoints/best.ckpt"):
+        (tmp_path / "run" / name).write_bytes((fit / name).read_bytes())
+    config = (fit / "config.yaml").read_text().replace("hidden: 8", "hidden: 16")
+    (tmp_path / "run" / "config.yaml").write_text(config)
+    ended = synth(f"checkpoint={tmp_path}/run", "logger=none", f"hydra.run.dir={tmp_path}/more")
+    assert ended.returncode != 0
+    assert "checkpoint of another generator" in ended.stderr
+
+
+def test_a_loss_that_is_no_number_ends_in_one_sentence(tmp_path: Path) -> None:
+    ended = synth(
+        *TINY, "generator=wgan_gp", "generator.lr=1e30", "trainer.max_epochs=3", f"hydra.run.dir={tmp_path}/run"
+    )
+    assert ended.returncode != 0
+    assert re.search(r"Error: The loss of the \w+ is (nan|inf|-inf) in epoch \d+, batch \d+", ended.stderr), (
+        ended.stderr
+    )
+
+
+def test_help_shows_the_generators() -> None:
+    ended = synth("--help")
+    assert ended.returncode == 0
+    for generator in GENERATORS:
+        assert f"generator={generator}" in ended.stdout
+    assert json.dumps("model=cnn") not in ended.stdout
