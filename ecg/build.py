@@ -25,7 +25,7 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from ecg.callbacks import EpochSeed, ema
+from ecg.callbacks import BatchSeed, ema
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
 from ecg.data.sources import Source
@@ -214,7 +214,7 @@ def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
     """Best and last checkpoint, and what `callbacks` or `fit` asks for."""
     fits_generator = "fit" in cfg
     monitor, mode = SYNTHESISED if fits_generator else CLASSIFIED
-    chosen: list[Callback] = [run.history, EpochSeed(cfg.seed)]
+    chosen: list[Callback] = [run.history, BatchSeed(cfg.seed)]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
         chosen.append(
             ModelCheckpoint(
@@ -222,8 +222,13 @@ def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
                 filename="best",
                 monitor=monitor,
                 mode=mode,
-                save_last=True,
                 enable_version_counter=False,
+            )
+        )
+        # Of its own: Lightning's `save_last` waits for an epoch that is better.
+        chosen.append(
+            ModelCheckpoint(
+                run.folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
             )
         )
     if not fits_generator and cfg.callbacks.patience is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
@@ -53,12 +54,19 @@ class History(Callback):
         return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
 
 
-class EpochSeed(Callback):
-    """Seeds every epoch by (seed, epoch): a resumed fit draws the noise an uninterrupted one would have drawn."""
+class BatchSeed(Callback):
+    """Seeds every batch by (seed, epoch, batch): a resumed fit draws the noise an uninterrupted one would have drawn.
+
+    Not once an epoch, because what happens between the epoch's start and its first batch draws random numbers too, and
+    not the same ones after a resumption.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning calls it after what was restored is in place."""
-        torch.manual_seed(self.seed * 1_000_003 + trainer.current_epoch * 1_009 + trainer.global_rank)
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seeds."""
+        place = [self.seed, trainer.current_epoch, batch_idx, trainer.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
