@@ -231,7 +231,9 @@ def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
                 run.folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
             )
         )
-    if not fits_generator and cfg.callbacks.patience is not None:
+    if fits_generator:
+        chosen.append(run.gallery)
+    elif cfg.callbacks.patience is not None:
         chosen.append(EarlyStopping(monitor, mode=mode, patience=cfg.callbacks.patience))
     if (decay := (cfg.fit if fits_generator else cfg.callbacks).ema_decay) is not None:
         chosen.append(ema(decay))

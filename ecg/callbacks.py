@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
+
+from ecg.synthesizer import Synthesizer
 
 
 def ema(decay: float) -> WeightAveraging:
@@ -70,3 +75,38 @@ class BatchSeed(Callback):
         """Seeds."""
         place = [self.seed, trainer.current_epoch, batch_idx, trainer.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+
+class Gallery(Callback):
+    """Beats of the same noise after every epoch, kept through a resumed fit, and now and then sent to W&B."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, Tensor]] = []  # epochs, and signals (n_classes, k, T)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes down what the synthesizer drew; rarer and rarer, since less and less changes."""
+        epoch = trainer.current_epoch
+        if trainer.sanity_checking or not isinstance(pl_module, Synthesizer) or pl_module.shown is None:
+            return
+        self.shown.append((epoch, pl_module.shown))
+        if (epoch + 1) & epoch == 0:  # after 1, 2, 4, 8, ... epochs
+            self._send(trainer, pl_module.classes)
+
+    def signals(self) -> list[tuple[int, NDArray[np.float32]]]:
+        """Epochs, and signals (n_classes, k, T)."""
+        return [(epoch, drawn.numpy()) for epoch, drawn in self.shown]
+
+    def _send(self, trainer: pl.Trainer, classes: Sequence[str]) -> None:
+        if isinstance(trainer.logger, WandbLogger):
+            from ecg.evaluation.fidelity_plots import gallery
+            from ecg.tracking import log_figure
+
+            log_figure(trainer.logger, "gallery", gallery(self.signals()[-1:], classes))
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"shown": self.shown}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From the checkpoint."""
+        self.shown = state_dict["shown"]

@@ -396,7 +396,8 @@ class FitConfig:
     class_power: float = 0.5  # a class of n beats is drawn n ** this often: 1 as they come, 0 all alike
     ema_decay: float | None = 0.999  # of the averaged weights, a step; null uses the weights as they are
     n_compared: int = 300  # beats a class that meet the validation beats after an epoch
-    judge_steps: int = 400  # of the classifier in whose features epochs are compared
+    n_judged: int = 3000  # beats a class that are judged in the end
+    judge_steps: int = 300  # of the classifiers that judge
 
 
 @dataclass
@@ -530,7 +531,7 @@ def _check_data(cfg: Any) -> None:
 
 def _check_ranges(cfg: Any) -> None:
     positive = ["generator.lr", "generator.latent", "generator.steps", "generator.n_critic", "generator.penalty_every"]
-    positive += ["fit.batch_size", "fit.n_compared", "fit.judge_steps"]
+    positive += ["fit.batch_size", "fit.n_compared", "fit.n_judged", "fit.judge_steps"]
     positive += ["optimizer.lr", "optimizer.batch_size", "model.kernel_size", "n_bootstrap"]
     positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
     shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay", "fit.ema_decay"]

@@ -32,7 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from ecg.callbacks import History
+from ecg.callbacks import Gallery, History
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
 from ecg.evaluation import plots
@@ -55,6 +55,7 @@ class Run:
         sweep: name of the sweep's folder, None outside a sweep.
         provenance: command, commit, versions and so on, as they were at the start.
         history: the epochs' scores.
+        gallery: a generator's beats as they came about.
         started: seconds since the epoch.
     """
 
@@ -64,6 +65,7 @@ class Run:
     sweep: str | None
     provenance: dict[str, Any]
     history: History = field(default_factory=History)
+    gallery: Gallery = field(default_factory=Gallery)
     started: float = field(default_factory=time.time)
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import WandbLogger
 from rich.console import Console
+from rich.table import Table
 from torch import Tensor
 
 from ecg import build
@@ -19,9 +23,17 @@ from ecg.data import synthetic
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
 from ecg.errors import UserError
-from ecg.runs import Run, write_json
+from ecg.evaluation import fidelity
+from ecg.evaluation.fidelity_report import FidelityReport, write_fidelity_report
+from ecg.evaluation.judges import Cohort
+from ecg.runs import SHARED_PATIENTS, SIMULATED, Run, command, write_json
 from ecg.synthesizer import Synthesizer
 
+log = logging.getLogger(__name__)
+
+FIDELITY = "fidelity.json"
+COLLAPSED_SPREAD, COLLAPSED_COVERAGE = 0.5, 0.1  # of real beats' spread; share of real beats that are covered
+DIVERGED, STILL_FALLING = 3.0, 0.8  # times the best Fréchet distance; of that of half the epochs
 FITTED = "fitted.json"  # in the run folder: what a set drawn from this generator has to say of it
 
 
@@ -108,16 +120,130 @@ def load_best(run_folder: Path, synthesizer: Synthesizer) -> Path:
 
 
 def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesizer, data: BeatDataModule) -> float:
-    """Writes the synthetic set of the best epoch and says where it is; returns its distance to the validation beats."""
+    """Judges the beats of the best epoch and writes a set of them; returns their distance to the validation beats."""
     if not trainer.is_global_zero:
         return float("nan")
     checkpoint = load_best(run.folder, synthesizer)
     told = fitted(cfg, data)
     write_json(run.folder / FITTED, told)
-    folder = write_set(cfg, run, synthesizer, told, checkpoint)
-    distances = [epoch["val/frechet"] for epoch in run.history.epochs if "val/frechet" in epoch]
-    _print(run, folder, distances)
-    return min(distances)
+    log.info("The beats are judged.")
+    report = judgement(cfg, run, synthesizer, data)
+    write_json(run.folder / FIDELITY, {"warnings": report.warnings, **report.judged})
+    write_fidelity_report(report, run.folder / "report.html")
+    if isinstance(trainer.logger, WandbLogger):
+        from ecg.tracking import log_judgement
+
+        log_judgement(trainer.logger, report.judged)
+    _print_gates(report)
+    # On the validation beats: whoever trains with the set may know of nothing that the test beats said.
+    told["gates_on_validation"] = [gate["sentence"] for gate in report.judged["validation"]["gates"]]
+    _print(run, write_set(cfg, run, synthesizer, told, checkpoint))
+    return min(distances(run), default=float("nan"))
+
+
+def distances(run: Run) -> list[float]:
+    """Fréchet distance to the validation beats, a value an epoch."""
+    return [epoch["val/frechet"] for epoch in run.history.epochs if "val/frechet" in epoch]
+
+
+def judgement(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule) -> FidelityReport:
+    """Judges as many beats of every class, on validation and on test beats."""
+    split, classes, judge_of = data.split_of, data.split_of.classes, synthesizer.judge
+    assert judge_of is not None  # a synthesizer that was fitted has one
+    train, held_out = build.cohort(data, split.train), build.cohort(data, split.test)
+    label = torch.arange(len(classes)).repeat_interleave(cfg.fit.n_judged)
+    # Another seed than that of the beats that chose the epoch.
+    drawn = list(synthesizer.draw(label, seed=synthesizer.seed + 2))
+    signal, rr = (torch.cat(parts).numpy() for parts in zip(*drawn, strict=True))
+    synthetic_beats = Cohort(signal, rr, label.numpy())
+    judged = fidelity.judge(
+        synthetic_beats,
+        train,
+        {"validation": judge_of[1], "test": held_out},
+        classes,
+        classifier=judge_of[0],
+        steps=cfg.fit.judge_steps,
+        sfreq=data.beats.sfreq,
+        peak=round(cfg.data.before * data.beats.sfreq) if str(cfg.data.window) == "centered" else 0,
+        seed=cfg.seed,
+    )
+    found = distances(run)
+    return FidelityReport(
+        title=cfg.name,
+        simulated=cfg.data.name == "simulated",
+        facts=_facts(cfg, run, synthesizer, data),
+        warnings=troubles(run.history.columns()) + ([] if split.by_patient else [SHARED_PATIENTS]),
+        judged=judged,
+        synthetic=synthetic_beats,
+        train=train,
+        held_out=held_out,
+        classifier=judge_of[0],
+        classes=classes,
+        sfreq=data.beats.sfreq,
+        history=run.history.columns(),
+        best_epoch=int(np.nanargmin(found)) if found and not np.isnan(found).all() else None,
+        gallery=run.gallery.signals(),
+        overrides=run.overrides,
+        command=command(),
+    )
+
+
+def troubles(history: Mapping[str, list[float]]) -> list[str]:
+    """What went wrong with the fit, in words: collapse, divergence, or an end that came too early."""
+    found = np.array(history.get("val/frechet", []))
+    if not len(found) or np.isnan(found).all():
+        return []
+    best, said = int(np.nanargmin(found)), []
+    spread, coverage = history["val/spread"][best], history["val/coverage"][best]
+    if spread < COLLAPSED_SPREAD or coverage < COLLAPSED_COVERAGE:
+        said.append(
+            f"The generator collapsed: even in its best epoch, {best}, its beats vary {spread:.2f} times as much as "
+            f"real ones and come near {coverage:.0%} of them. Lower generator.lr, or choose another generator."
+        )
+    if found[-1] > DIVERGED * found[best]:
+        said.append(
+            f"The fit diverged after epoch {best}: its Fréchet distance rose from {found[best]:.3g} to "
+            f"{found[-1]:.3g}. The beats are those of that epoch; lower generator.lr."
+        )
+    elif best == len(found) - 1 and len(found) > 1 and found[best] < STILL_FALLING * found[len(found) // 2]:
+        said.append("The last epoch was the best by far: more trainer.max_epochs would give better beats.")
+    return said
+
+
+def _facts(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule) -> dict[str, str]:
+    split, counts = data.split_of, data.class_counts().tolist()
+    learnt = ", ".join(f"{name} {n:,}" for name, n in zip(split.classes, counts, strict=True))
+    sizes = {
+        name: sum(p.numel() for p in getattr(synthesizer.generator, name).parameters()) for name in synthesizer.players
+    }
+    return {
+        "Generator": f"{run.choices['generator']}: " + ", ".join(f"{n:,} in the {name}" for name, n in sizes.items()),
+        "Data": f"{run.choices['data']}, {len(data.beats):,} beats",
+        "Beats": f"{cfg.data.window} window, {' x '.join(map(str, data.beats.signal.shape[1:]))} samples at "
+        f"{data.beats.sfreq:g} Hz",
+        "Protocol": f"{run.choices['protocol']}: fitted on {learnt}",
+        "Fit": f"{len(run.history.epochs)} epochs in {time.time() - run.started:.0f} s",
+        "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
+    }
+
+
+def _print_gates(report: FidelityReport) -> None:
+    table = Table(title="Gates on the test beats", caption="of the floor: over what real beats reach", show_lines=False)
+    for name in ("measure", "class", "reached", "needed", ""):
+        table.add_column(name, justify="right" if name == "reached" else "left")
+    judged = report.judged["test"]
+    for gate in judged["gates"]:
+        title, passed = judged["measures"][gate["measure"]]["title"], "passed" if gate["passed"] else "missed"
+        table.add_row(title, gate["class"] or "all", f"{gate['reached']:.3g}", gate["bound"], passed)
+    console = Console()
+    console.print(table)
+    for sentence in report.warnings:
+        console.print(sentence, style="bold yellow", soft_wrap=True)
+    if report.simulated:
+        console.print(SIMULATED, style="bold yellow")
+    if report.best_epoch is not None:
+        distance = report.history["val/frechet"][report.best_epoch]
+        console.print(f"Best epoch {report.best_epoch}: Fréchet distance to the validation beats {distance:.3f}")
 
 
 def draw_more(cfg: DictConfig, run: Run) -> None:
@@ -129,15 +255,14 @@ def draw_more(cfg: DictConfig, run: Run) -> None:
     stored: Any = OmegaConf.merge(OmegaConf.load(source / "config.yaml"), {"seed": cfg.seed})
     synthesizer = build.blank_synthesizer(stored, tuple(told["shape"]), told["classes"], told["n_styles"])
     checkpoint = load_best(source, synthesizer)
-    _print(run, write_set(cfg, run, synthesizer, told, checkpoint), [])
+    _print(run, write_set(cfg, run, synthesizer, told, checkpoint))
 
 
-def _print(run: Run, folder: Path, distances: list[float]) -> None:
+def _print(run: Run, folder: Path) -> None:
     console = Console()
     counts = synthetic.read_provenance(folder)["counts"]
-    if distances:
-        best = int(np.argmin(distances))
-        console.print(f"Best epoch {best}: Fréchet distance to the validation beats {distances[best]:.3f}")
     console.print("Synthetic beats: " + ", ".join(f"{name} {n:,}" for name, n in counts.items()))
     console.print(f"Run folder: {run.folder}", soft_wrap=True)
-    console.print(f"  {folder / synthetic.BEATS}", soft_wrap=True)
+    for path in (folder / synthetic.BEATS, run.folder / FIDELITY, run.folder / "report.html"):
+        if path.exists():
+            console.print(f"  {path}", soft_wrap=True)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ecg.data.datamodule import Batch
 from ecg.errors import UserError
-from ecg.evaluation.fidelity import validation_distance
+from ecg.evaluation.distances import validation_distance
 from ecg.evaluation.judges import Cohort
 from ecg.generators.generator import Generator
 from ecg.models.cnn import CNN
 
+SHOWN = 3  # beats a class that are kept for the gallery
 DRAWN_AT_ONCE = 512  # beats; more needs memory and gains no speed
 
 
@@ -54,6 +55,7 @@ class Synthesizer(pl.LightningModule):
         self.styles: Tensor
         self.register_buffer("styles", styles.float())
         self.judge = judge  # in a tuple, since what judges is neither trained nor saved with the generator
+        self.shown: Tensor | None = None  # (n_classes, SHOWN, T): what the last validation drew first of each class
         self.players: list[str] = list(dict.fromkeys(generator.turns))
 
     # -- fitting --------------------------------------------------------------------------------------------------
@@ -114,8 +116,9 @@ class Synthesizer(pl.LightningModule):
         classifier, held_out = self.judge
         label = torch.arange(len(self.classes)).repeat_interleave(self.n_compared)
         drawn = list(self.draw(label, seed=self.seed))
-        signal, rr = (torch.cat(parts).numpy() for parts in zip(*drawn, strict=True))
-        cohort = Cohort(signal=signal, rr=rr, label=label.numpy())
+        signal, rr = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        self.shown = signal[:, 0].unflatten(0, (len(self.classes), -1))[:, :SHOWN].clone()
+        cohort = Cohort(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
         found = validation_distance(classifier, cohort, held_out, len(self.classes))
         for name, value in found.items():
             self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1)

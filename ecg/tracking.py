@@ -249,6 +249,39 @@ def _say_where(run: wandb.Run, mode: Mode, problem: str | None) -> None:
         log.warning("W&B goes on offline (%s); afterwards upload with: wandb sync %s", problem, folder)
 
 
+def log_figure(logger: WandbLogger, title: str, figure: Figure) -> None:
+    """Sends a figure to `figures/TITLE`, at the step where the training is; never raises."""
+    _safe(logger).attempt(lambda: logger.experiment.log({f"figures/{title}": wandb.Image(figure)}))
+
+
+def log_judgement(logger: WandbLogger, judged: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sends the judgement of synthetic beats, once, at the end; never raises.
+
+    Args:
+        logger: of the run that made the beats.
+        judged: by side, what `ecg.evaluation.fidelity.judge` returns.
+    """
+    _safe(logger).attempt(_log_judgement, logger.experiment, judged)
+
+
+def _log_judgement(run: wandb.Run, judged: Mapping[str, Mapping[str, Any]]) -> None:
+    summary: dict[str, Any] = {}
+    for side, found in judged.items():
+        summary[f"fidelity/{side}/trusted"] = found["trusted"]
+        for key, measure in found["measures"].items():
+            summary[f"fidelity/{side}/{key}"] = measure["overall"]["value"]
+            summary |= {f"fidelity/{side}/{key}/{name}": row["value"] for name, row in measure["per_class"].items()}
+            summary[f"fidelity/{side}/{key}_floor"] = measure["overall"]["floor"]
+    run.summary.update({name: value for name, value in summary.items() if value is not None})
+    rows: list[Iterable[Any]] = [
+        [side, gate["measure"], gate["class"] or "all", gate["reached"], gate["bound"], gate["passed"]]
+        for side, found in judged.items()
+        for gate in found["gates"]
+    ]
+    columns = ["side", "measure", "class", "reached", "needed", "passed"]
+    run.log({"fidelity/gates": wandb.Table(columns=columns, data=rows)})
+
+
 def log_results(
     logger: WandbLogger,
     *,

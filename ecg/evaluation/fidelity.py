@@ -1,142 +1,314 @@
 """Whether synthetic heartbeats can be trusted: measures that each stand between a floor and ceilings.
 
 A measure is read between its floor, what real training beats reach against real beats that were held out (no
-generator can be asked for more), and what bad beats reach: a copy of the training beats, noise, a flat line, beats of
-five times the amplitude, one beat repeated. A copy passes every measure but `memorisation`, which is there for it.
+generator can be asked for more), and its ceilings, what bad beats reach: a copy of the training beats, noise, a flat
+line, beats of five times the amplitude, one beat repeated. A copy passes every measure but the two of memorisation,
+which are there for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
-from scipy.spatial import cKDTree
-from scipy.spatial.distance import cdist
+from scipy.stats import ks_2samp
+from sklearn.metrics import precision_recall_fscore_support
 
-from ecg.evaluation.judges import Cohort, features
+from ecg.evaluation.distances import FEWEST, PER_CLASS, Points, density_coverage, frechet, mmd, nearest, waveform
+from ecg.evaluation.judges import Cohort, features, fit_classifier, held_out_accuracy, predict
 from ecg.models.cnn import CNN
 
-Points = NDArray[np.float64]
-
-PER_CLASS = 1000  # beats of a class that a measure compares: more are slower and say the same
-FEWEST = 20  # beats of a class below which nothing is said of it
-NEIGHBOURS = 5  # of density and coverage; the paper's
-QRS_S = 0.12  # seconds around the R peak where the QRS complex is looked for
+Values = dict[str, list[float]]  # measure: a value for each class, NaN where there are too few beats
 
 
-def frechet(a: Points, b: Points) -> float:
-    """Fréchet distance of two clouds of features (n, d) and (m, d), each taken as a Gaussian.
+@dataclass(frozen=True)
+class Measure:
+    """What a figure means: its name, a sentence for a reader who meets it first, and which way is better."""
 
-    Heusel et al. 2017, NeurIPS, arXiv:1706.08500. Its bias grows as the clouds shrink: compare clouds of equal size.
-    """
-    mean = np.square(a.mean(axis=0) - b.mean(axis=0)).sum()
-    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    # The trace of the root of a product equals the sum of the roots of its eigenvalues, real and not negative.
-    roots = np.sqrt(np.clip(linalg.eigvals(first @ second).real, 0, None)).sum()
-    return float(max(0.0, mean + np.trace(first) + np.trace(second) - 2 * roots))
+    title: str
+    what: str
+    better: str  # higher | lower
 
 
-def mmd(a: Points, b: Points, rng: np.random.Generator, permutations: int = 200) -> tuple[float, float]:
-    """Squared maximum mean discrepancy, unbiased, and the p value of a permutation test.
+MEASURES = {
+    "tstr_macro_f1": Measure(
+        "F1, trained on synthetic beats",
+        "F1 on real held-out beats of a classifier that was trained on synthetic beats alone (TSTR); floor: of the "
+        "same classifier trained on real beats (TRTR).",
+        "higher",
+    ),
+    "tstr_recall": Measure(
+        "Recall, trained on synthetic beats",
+        "Share of the real held-out beats of a class that this classifier finds; floor: trained on real beats.",
+        "higher",
+    ),
+    "discriminative": Measure(
+        "Discriminative score",
+        "How much more often than by guessing a network tells synthetic beats from real training beats: 0 is a guess, "
+        "0.5 is always right; floor: training against held-out beats.",
+        "lower",
+    ),
+    "frechet": Measure(
+        "Fréchet distance",
+        "How far mean and covariance lie from those of real held-out beats, in the features of a classifier.",
+        "lower",
+    ),
+    "mmd": Measure("MMD", "Squared maximum mean discrepancy to real held-out beats, in the same features.", "lower"),
+    "mmd_p": Measure(
+        "MMD, p value",
+        "How often a random division of real and synthetic beats differs as much; below 0.05 they are told apart.",
+        "higher",
+    ),
+    "density": Measure(
+        "Density", "How crowded the surroundings of real held-out beats are with synthetic ones.", "higher"
+    ),
+    "coverage": Measure("Coverage", "Share of the real held-out beats that have a synthetic neighbour.", "higher"),
+    "memorisation": Measure(
+        "Distance to the nearest training beat",
+        "Its median, over that of real held-out beats: 0 is a copy, 1 is as new as a real beat.",
+        "higher",
+    ),
+    "memorised_share": Measure(
+        "Share that is too close",
+        "Share of the beats that are closer to a training beat than 99 % of the real held-out beats are.",
+        "lower",
+    ),
+}
+KS = "Kolmogorov-Smirnov distance to real held-out beats: 0 where both are distributed alike, 1 where they never meet."
 
-    The kernel is the mean of Gaussians of half, one and two times the median distance (Gretton et al. 2012, JMLR).
+
+@dataclass(frozen=True)
+class Gate:
+    """What has to be reached: the value, or its ratio to the floor, at least or at most `limit`."""
+
+    measure: str
+    limit: float
+    at_least: bool
+    of_floor: bool = False
+    class_name: str | None = None  # None: the mean over the classes
+
+    def read(self, measures: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Whether it is passed; None where its class has too few beats."""
+        measure = measures[self.measure]
+        row = measure["overall"] if self.class_name is None else measure["per_class"].get(self.class_name)
+        if row is None or row["value"] is None or (self.of_floor and not row["floor"]):
+            return None
+        reached = row["value"] / row["floor"] if self.of_floor else row["value"]
+        passed = bool(reached >= self.limit if self.at_least else reached <= self.limit)
+        of = f"class {self.class_name}" if self.class_name else "overall"
+        bound = f"{'at least' if self.at_least else 'at most'} {self.limit:g}{' of the floor' if self.of_floor else ''}"
+        return {
+            "measure": self.measure,
+            "class": self.class_name,
+            "value": row["value"],
+            "floor": row["floor"],
+            "reached": reached,
+            "limit": self.limit,
+            "bound": bound,
+            "passed": passed,
+            "sentence": f"{measure['title']}, {of}: {reached:.3g}, {bound}: {'passed' if passed else 'missed'}",
+        }
+
+
+GATES = (
+    Gate("tstr_macro_f1", 0.95, at_least=True, of_floor=True),
+    Gate("tstr_recall", 0.90, at_least=True, of_floor=True, class_name="S"),
+    Gate("tstr_recall", 0.90, at_least=True, of_floor=True, class_name="F"),
+    Gate("discriminative", 0.10, at_least=False),
+    Gate("discriminative", 0.15, at_least=False, class_name="F"),
+    Gate("frechet", 2.0, at_least=False, of_floor=True),
+    Gate("coverage", 0.90, at_least=True, of_floor=True),
+    Gate("memorisation", 0.90, at_least=True),
+    Gate("memorised_share", 0.02, at_least=False),  # real beats reach 0.01 by definition, and miss it half of the time
+)
+
+
+def bad_beats(train: Cohort, n_classes: int, rng: np.random.Generator) -> dict[str, Cohort]:
+    """Beats that nobody should trust, by name, at most `PER_CLASS` of each class."""
+    real = Cohort.concatenate(*(train.of(c).some(PER_CLASS, rng) for c in range(n_classes)))
+    first = {c: at for at, c in reversed(list(enumerate(real.label.tolist())))}
+    one = np.array([first[c] for c in real.label.tolist()])
+    mean, spread = real.signal.mean(axis=(0, 2), keepdims=True), real.signal.std(axis=(0, 2), keepdims=True)
+    noise = mean + spread * rng.standard_normal(real.signal.shape)
+    rr = np.repeat(real.rr.mean(axis=0, keepdims=True), len(real), axis=0)
+
+    def with_signal(signal: NDArray[Any], rr: NDArray[np.float32]) -> Cohort:
+        return Cohort(signal.astype(np.float32), rr, real.label)
+
+    return {
+        "copy": real,
+        "noise": with_signal(noise, rr),
+        "flat": with_signal(mean + 0 * real.signal, rr),
+        "amplitude x5": with_signal(5 * real.signal, real.rr),
+        "one beat": real.take(one),
+    }
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the measures see of n beats of one class, in random order."""
+
+    cloud: Points  # (n, d) features
+    near: NDArray[np.float64]  # (n,) distance to the nearest training beat
+    shape: dict[str, NDArray[np.float64]]  # waveform statistics (n,)
+
+    def first(self, n: int) -> Looks:
+        """The first n of them."""
+        return Looks(self.cloud[:n], self.near[:n], {name: column[:n] for name, column in self.shape.items()})
+
+
+def judge(
+    synthetic: Cohort,
+    train: Cohort,
+    sides: Mapping[str, Cohort],
+    classes: Sequence[str],
+    *,
+    classifier: CNN,
+    steps: int,
+    sfreq: float,
+    peak: int,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Judges synthetic beats by every measure, against each side of held-out real beats.
 
     Args:
-        a: (n, d) features.
-        b: (m, d) features.
-        rng: of the permutations.
-        permutations: how many.
-    """
-    both, n, m = np.concatenate([a, b]), len(a), len(b)
-    squared = cdist(both, both, "sqeuclidean")
-    median = np.median(squared[squared > 0]) if (squared > 0).any() else 1.0
-    kernel = np.mean([np.exp(-squared / (2 * scale**2 * median)) for scale in (0.5, 1.0, 2.0)], axis=0)
-    np.fill_diagonal(kernel, 0)
-
-    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """For rows of memberships (p, n+m), 1 in the first sample and 0 in the second."""
-        first, second = weights, 1 - weights
-        within = ((first @ kernel) * first).sum(1) / (n * (n - 1)) + ((second @ kernel) * second).sum(1) / (m * (m - 1))
-        return within - 2 * ((first @ kernel) * second).sum(1) / (n * m)
-
-    membership = np.repeat([1.0, 0.0], [n, m])
-    value = float(statistic(membership[None])[0])
-    shuffled = statistic(rng.permuted(np.tile(membership, (permutations, 1)), axis=1))
-    return value, float((1 + (shuffled >= value).sum()) / (1 + permutations))
-
-
-def density_coverage(real: Points, fake: Points, k: int = NEIGHBOURS) -> tuple[float, float]:
-    """Density and coverage of Naeem et al. 2020, ICML, arXiv:2002.09797.
-
-    Around every real point lies the ball that reaches its k-th real neighbour. Density is how many balls a synthetic
-    point lies in, over k: 1 where both are alike, more where synthetic points crowd the middle. Coverage is the share
-    of the balls that hold a synthetic point.
-    """
-    radius = np.asarray(cKDTree(real).query(real, k + 1)[0])[:, k]  # the nearest is the point itself
-    inside = cdist(real, fake) <= radius[:, None]  # (n real, n fake)
-    return float(inside.sum() / (k * len(fake))), float(inside.any(axis=1).mean())
-
-
-def memorisation(synthetic: Cohort, train: Cohort, held_out: Cohort) -> tuple[float, float]:
-    """How close synthetic beats come to training beats, measured by how close held-out real beats come.
+        synthetic: the beats on trial; `PER_CLASS` of each class are compared.
+        train: the beats that the generator was fitted on.
+        sides: by name, real beats that it was not fitted on.
+        classes: names of the classes.
+        classifier: fitted on `train` for as many `steps`.
+        steps: of every network that is fitted.
+        sfreq: Hz.
+        peak: sample of the R peak.
+        seed: of every draw and network.
 
     Returns:
-        The ratio of the median distances to the nearest training beat (root mean square over the signal; 1 as real
-        beats, 0 for a copy), and the share of the synthetic beats that are closer than 99 % of the held-out ones.
+        By side: "classes", "n" (beats by class), "measures" (by key: title, what, better, "overall" and "per_class",
+        each with value, floor and ceilings), "gates" and "trusted", whether all gates are passed. None stands where a
+        class has fewer than `FEWEST` beats.
     """
-    near, usual = nearest(synthetic, train)[0], nearest(held_out, train)[0]
-    return float(np.median(near) / np.median(usual)), float((near < np.quantile(usual, 0.01)).mean())
+    rng, k = np.random.default_rng(seed), len(classes)
+    bad = bad_beats(train, k, rng)
+    suspects = {"value": synthetic, **bad}
+    networks = {
+        name: classifier if name == "copy" else fit_classifier(beats, k, steps=steps, seed=seed)
+        for name, beats in suspects.items()
+    }
+    told = {name: _told_apart(bad["copy"], beats, train, k, steps, seed) for name, beats in suspects.items()}
+    seen = {name: _look(beats, train, k, classifier, sfreq, peak, rng) for name, beats in suspects.items()}
+    judged = {}
+    for side, held_out in sides.items():
+        real = _look(held_out, train, k, classifier, sfreq, peak, rng)
+        values = {
+            name: {**_lesson(networks[name], held_out, k), **told[name], **_compare(real, seen[name], rng)}
+            for name in suspects
+        }
+        floor = {**_lesson(classifier, held_out, k), **_told_apart(bad["copy"], held_out, train, k, steps, seed)}
+        floor |= _compare(real, seen["copy"], rng) | {"memorisation": [1.0] * k, "memorised_share": [0.01] * k}
+        n = {"synthetic": synthetic, "train": train, "held_out": held_out}
+        judged[side] = _told(values, floor, classes) | {
+            "n": {
+                name: dict(zip(classes, np.bincount(c.label, minlength=k).tolist(), strict=True))
+                for name, c in n.items()
+            }
+        }
+    return judged
 
 
-def nearest(beats: Cohort, train: Cohort) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Distance (n,) of each beat to the nearest training beat, root mean square over the signal, and its position."""
-    a, b = beats.signal.reshape(len(beats), -1), train.signal.reshape(len(train), -1)
-    squared = np.maximum(0, np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T)  # (n, n train)
-    at = squared.argmin(axis=1)
-    # Anew for the nearest alone: the difference of large sums loses the digits that tell a copy.
-    return np.sqrt(np.square(a.astype(np.float64) - b[at]).mean(axis=1)), at
-
-
-def waveform(cohort: Cohort, sfreq: float, peak: int) -> dict[str, NDArray[np.float64]]:
-    """Statistics (n,) of each beat by name.
-
-    Args:
-        cohort: the beats; the first channel counts.
-        sfreq: Hz.
-        peak: sample of the R peak; 0 where only the second half of the QRS complex is in the beat.
-    """
-    x = cohort.signal[:, 0].astype(np.float64)  # (n, T)
-    slope = np.abs(np.diff(x, axis=1))
-    reach = max(2, round(QRS_S * sfreq))
-    around = slope[:, max(0, peak - reach) : peak + reach]
-    # As much time around the peak as has at least a fifth of the steepest slope.
-    steep = around > 0.2 * around.max(axis=1, keepdims=True)
-    length = ((x != 0) * np.arange(1, x.shape[1] + 1)).max(axis=1) / sfreq
-    power = np.square(np.abs(np.fft.rfft(x - x.mean(axis=1, keepdims=True), axis=1)))  # (n, T/2+1)
-    frequency = np.fft.rfftfreq(x.shape[1], 1 / sfreq)
-    centre = (power * frequency).sum(1) / np.maximum(power.sum(1), 1e-12)
-    rough = np.square(np.diff(x, n=3, axis=1)).mean(axis=1) ** 0.5
-    statistics = {"QRS width": steep.sum(1) / sfreq, "R amplitude": x[:, peak : peak + 3].max(axis=1) - np.median(x, 1)}
-    return statistics | {"length": length, "spectral centre": centre, "roughness": rough}
-
-
-def validation_distance(
-    classifier: CNN, synthetic: Cohort, held_out: Cohort, n_classes: int, seed: int = 0
-) -> dict[str, float]:
-    """A quick look while a generator is fitted: Fréchet distance, coverage and spread, means over the classes.
-
-    Classes with few held-out beats are left out. `spread` is the standard deviation of the features over that of real
-    beats: near 0, all beats are alike.
-    """
-    rng = np.random.default_rng(seed)
-    found: list[tuple[float, float, float]] = []
-    for c in range(n_classes):
-        real, fake = held_out.of(c).some(PER_CLASS, rng), synthetic.of(c)
-        if len(real) < FEWEST:
+def _look(
+    beats: Cohort, train: Cohort, k: int, classifier: CNN, sfreq: float, peak: int, rng: np.random.Generator
+) -> list[Looks]:
+    """What the measures see of the beats of each class."""
+    looks = []
+    for c in range(k):
+        some = beats.of(c).some(PER_CLASS, rng)
+        if not len(some) or not len(train.of(c)):
+            looks.append(Looks(np.empty((0, 1)), np.empty(0), {}))
             continue
-        a, b = features(classifier, real), features(classifier, fake)
-        spread = b.std(axis=0).mean() / max(a.std(axis=0).mean(), 1e-12)
-        found.append((frechet(a, b), density_coverage(a, b)[1], float(spread)))
-    if not found:
-        return {"frechet": float("nan"), "coverage": float("nan"), "spread": float("nan")}
-    return dict(zip(("frechet", "coverage", "spread"), np.mean(found, axis=0).tolist(), strict=True))
+        near = nearest(some, train.of(c))[0]
+        looks.append(Looks(features(classifier, some), near, waveform(some, sfreq, peak)))
+    return looks
+
+
+def _lesson(network: CNN, held_out: Cohort, k: int) -> Values:
+    """What a classifier makes of real held-out beats."""
+    _, recall, f1, n = precision_recall_fscore_support(
+        held_out.label, predict(network, held_out), labels=range(k), zero_division=0
+    )
+    few = n < FEWEST
+    return {
+        "tstr_macro_f1": np.where(few, np.nan, f1).tolist(),
+        "tstr_recall": np.where(few, np.nan, recall).tolist(),
+    }
+
+
+def _told_apart(real: Cohort, beats: Cohort, train: Cohort, k: int, steps: int, seed: int) -> Values:
+    """How well a network tells the beats of each class from real training beats."""
+    rng, scores = np.random.default_rng(seed), []
+    for c in range(k):
+        some, others = beats.of(c).some(PER_CLASS, rng), real.of(c)
+        if (
+            beats is real
+        ):  # A copy: of other beats than it is compared with, or whoever learnt one is wrong on its twin.
+            both = train.of(c).some(2 * PER_CLASS, rng)
+            some, others = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
+        enough = min(len(some), len(others)) >= FEWEST
+        scores.append(abs(held_out_accuracy(others, some, seed=seed, steps=steps) - 0.5) if enough else np.nan)
+    return {"discriminative": scores}
+
+
+def _compare(real: Sequence[Looks], fake: Sequence[Looks], rng: np.random.Generator) -> Values:
+    """Distances between as many real held-out beats as others, class by class."""
+    rows = []
+    for a, b in zip(real, fake, strict=True):
+        n = min(len(a.near), len(b.near))
+        rows.append(dict(_distances(a.first(n), b.first(n), rng)) if n >= FEWEST else {})
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, np.nan) for row in rows] for name in names}
+
+
+def _distances(real: Looks, fake: Looks, rng: np.random.Generator) -> Iterator[tuple[str, float]]:
+    yield "frechet", frechet(real.cloud, fake.cloud)
+    yield from zip(("mmd", "mmd_p"), mmd(real.cloud, fake.cloud, rng), strict=True)
+    yield from zip(("density", "coverage"), density_coverage(real.cloud, fake.cloud), strict=True)
+    yield "memorisation", float(np.median(fake.near) / max(np.median(real.near), 1e-12))
+    yield "memorised_share", float((fake.near < np.quantile(real.near, 0.01)).mean())
+    for name, column in real.shape.items():
+        yield f"ks_{name.lower().replace(' ', '_')}", float(ks_2samp(column, fake.shape[name]).statistic)
+
+
+def _told(values: Mapping[str, Values], floor: Values, classes: Sequence[str]) -> dict[str, Any]:
+    """Numbers as the report and the JSON file hold them."""
+    measures: dict[str, Any] = {}
+    for key in values["value"]:
+        known = MEASURES.get(key) or Measure(key.removeprefix("ks_").replace("_", " ").capitalize(), KS, "lower")
+
+        def row(pick: Any, key: str = key) -> dict[str, Any]:
+            ceilings = {name: _number(pick(v[key])) for name, v in values.items() if name != "value"}
+            return {
+                "value": _number(pick(values["value"][key])),
+                "floor": _number(pick(floor[key])),
+                "ceilings": ceilings,
+            }
+
+        measures[key] = {
+            "title": known.title,
+            "what": known.what,
+            "better": known.better,
+            "overall": row(lambda column: np.nanmean(column) if not np.isnan(column).all() else np.nan),
+            "per_class": {name: row(lambda column, c=c: column[c]) for c, name in enumerate(classes)},
+        }
+    gates = [read for gate in GATES if (read := gate.read(measures))]
+    return {
+        "classes": list(classes),
+        "measures": measures,
+        "gates": gates,
+        "trusted": bool(gates) and all(gate["passed"] for gate in gates),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.6g}")

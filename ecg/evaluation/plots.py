@@ -77,7 +77,7 @@ def confusion_matrix(matrix: NDArray[np.int64] | Sequence[Sequence[int]], classe
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
-    return _dressed(figure)
+    return dressed(figure)
 
 
 def pr_curves(predictions: Predictions) -> Figure:
@@ -102,7 +102,7 @@ def pr_curves(predictions: Predictions) -> Figure:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03), xlabel="recall", ylabel="precision")
     axes.grid(color=GRID)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=2.6, columnspacing=2.5)
-    return _dressed(figure)
+    return dressed(figure)
 
 
 def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
@@ -134,7 +134,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
         _note(scores, best, f"best epoch {best.epoch:g}\n{best.value:.3f}", left=bool(left))
     if losses.get_legend_handles_labels()[0]:
         losses.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), ncols=2, borderaxespad=0.2)
-    return _dressed(figure)
+    return dressed(figure)
 
 
 def calibration(predictions: Predictions) -> Figure:
@@ -166,7 +166,7 @@ def calibration(predictions: Predictions) -> Figure:
     below.set(ylim=(0.6, max(10, 2 * int(count.max(initial=1)))), ylabel="beats")
     below.set_xlabel("probability of the predicted class")
     above.grid(color=GRID)
-    return _dressed(figure)
+    return dressed(figure)
 
 
 def beats_right_and_wrong(
@@ -202,7 +202,7 @@ def beats_right_and_wrong(
             axes.tick_params(left=False, labelleft=False, bottom=ruled)
         for axes in grid[-1]:
             axes.set(xlabel="seconds", xlim=(0, signals.shape[-1] / sfreq))
-    return _dressed(figure)
+    return dressed(figure)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _dressed(figure: Figure) -> Figure:
+def dressed(figure: Figure) -> Figure:
     """Gives all text and all frames one look, without the global settings of matplotlib."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)

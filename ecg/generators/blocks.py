@@ -91,9 +91,10 @@ class Clocks(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """See the class; latents are (B, latent)."""
-        start, rate = self.set(w).float()[:, :, None].chunk(2, dim=1)  # (B, clocks, 1) each
+        # Bounded: the faster a clock ticks, the larger its gradient, and an unbounded one drowns all others.
+        start, rate = self.set(w).float().tanh()[:, :, None].chunk(2, dim=1)  # (B, clocks, 1) each
         at = torch.linspace(0, 1, x.shape[3], device=x.device)
-        angle = ((at - start) * rate.exp())[:, :, None] * self.frequencies[:, None]  # (B, clocks, frequencies, T)
+        angle = ((at - start) * 2**rate)[:, :, None] * self.frequencies[:, None]  # (B, clocks, frequencies, T)
         waves = torch.cat([angle.sin(), angle.cos()], dim=1).flatten(1, 2).unsqueeze(2)  # (B, 2 clocks f, 1, T)
         return x + self.mix(waves.contiguous(memory_format=torch.channels_last).to(x.dtype))
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
-from ecg.evaluation.fidelity import density_coverage, frechet, memorisation, mmd, validation_distance, waveform
+from ecg.evaluation.distances import density_coverage, frechet, memorisation, mmd, validation_distance, waveform
 from ecg.evaluation.judges import Cohort, features, fit_classifier, held_out_accuracy, predict
 
 N_TIMES = 96
