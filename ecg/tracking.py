@@ -278,8 +278,8 @@ def _log_judgement(run: wandb.Run, judged: Mapping[str, Mapping[str, Any]]) -> N
         for side, found in judged.items()
         for gate in found["gates"]
     ]
-    columns = ["side", "measure", "class", "reached", "needed", "passed"]
-    run.log({"fidelity/gates": wandb.Table(columns=columns, data=rows)})
+    columns = ("side", "measure", "class", "reached", "needed", "passed")
+    run.log({"fidelity/gates": wandb.Table(columns=[*columns], data=rows)})
 
 
 def log_results(
