@@ -25,11 +25,17 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
 
+from ecg.augmentation.balance import Balanced, missing, oversample, smote, undersample
+from ecg.augmentation.transforms import Waveform
 from ecg.callbacks import BatchSeed, ema
 from ecg.classifier import Classifier
+from ecg.config import Balance, ClassWeights
+from ecg.data import synthetic
+from ecg.data.aami import CLASSES
+from ecg.data.beats import Beats
 from ecg.data.datamodule import BeatDataModule
 from ecg.data.sources import Source
-from ecg.data.splits import Positions, Protocol
+from ecg.data.splits import Positions, Protocol, Split
 from ecg.errors import UserError
 from ecg.evaluation.judges import Cohort, fit_classifier
 from ecg.generators.canvas import Canvas
@@ -69,7 +75,75 @@ def datamodule(cfg: DictConfig) -> BeatDataModule:
     if "fit" in cfg:
         f = cfg.fit
         return BeatDataModule(beats, split, batch_size=f.batch_size, seed=cfg.seed, class_power=f.class_power)
-    return BeatDataModule(beats, split, batch_size=cfg.optimizer.batch_size, seed=cfg.seed)
+    _warn_of_two_corrections(cfg)
+    evenly = cfg.augmentation.balance == Balance.class_balanced
+    return BeatDataModule(
+        beats,
+        split,
+        batch_size=cfg.optimizer.batch_size,
+        seed=cfg.seed,
+        class_power=0.0 if evenly else 1.0,
+        balanced=balanced(cfg, beats, split),
+    )
+
+
+def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
+    """What `augmentation` leaves out of the training beats and adds to them; None for nothing.
+
+    Raises:
+        UserError: a synthetic set that does not fit, or holds too few beats.
+    """
+    a = cfg.augmentation
+    method = Balance(a.balance)
+    if method in (Balance.none, Balance.class_balanced):
+        return None
+    index = np.full(len(CLASSES), -1)
+    index[[CLASSES.index(name) for name in split.classes]] = range(len(split.classes))
+    signal, rr, label = beats.signal[split.train], beats.rr[split.train], index[beats.label[split.train]]
+    counts = dict(zip(split.classes, np.bincount(label, minlength=len(split.classes)).tolist(), strict=True))
+    wanted = missing(counts, a.balance_to, a.share)
+    added = {split.classes.index(name): n for name, n in wanted.items()}
+    rng = np.random.default_rng(cfg.seed)
+    log.info("Balance %s: %s", method, ", ".join(f"{name} + {n:,}" for name, n in wanted.items()) or "nothing to add")
+    if method == Balance.undersample:
+        target = counts[a.balance_to] if a.balance_to else sorted(counts.values())[-2]
+        return Balanced(undersample(label, target, rng), signal[:0], rr[:0], label[:0])
+    if method == Balance.oversample:
+        return oversample(signal, rr, label, added, rng)
+    if method == Balance.gan:
+        fitting = synthetic.read(Path(a.beats))
+        synthetic.require_fit(fitting, beats, split, source=cfg.data.name, window=synthetic.window_of(cfg.data))
+        at = fitting.first(wanted, a.beats)
+        told = {
+            key: fitting.provenance.get(key) for key in ("sha256", "generator", "checkpoint", "gates_on_validation")
+        }
+        origin = {"beats": str(a.beats), **told}
+        return Balanced(np.arange(len(label)), fitting.signal[at], fitting.rr[at], index[fitting.label[at]], origin)
+    return smote(signal, rr, label, added, cfg.seed, tomek=method == Balance.smote_tomek)
+
+
+def _warn_of_two_corrections(cfg: DictConfig) -> None:
+    """Weights of the classes follow the beats that train, added ones among them; a sampler they do not know of."""
+    if cfg.augmentation.balance == Balance.class_balanced and cfg.loss.class_weights != ClassWeights.none:
+        log.warning(
+            "augmentation=class_balanced and loss.class_weights=%s correct the imbalance twice: rare classes will be "
+            "predicted too often. Add loss.class_weights=none.",
+            cfg.loss.class_weights,
+        )
+
+
+def transforms(cfg: DictConfig, data: BeatDataModule) -> Waveform | None:
+    """The transforms of `augmentation` that are switched on; None where all are off."""
+    strengths = _arguments(cfg.augmentation.transforms)
+    on = any(value not in (None, 0.0) for key, value in strengths.items() if key not in ("hum_hz", "_convert_"))
+    strengths.pop("_convert_")
+    padded = str(cfg.data.window) == "kaggle"
+    return Waveform(sfreq=data.beats.sfreq, padded=padded, peak=peak(cfg, data), **strengths) if on else None
+
+
+def peak(cfg: DictConfig, data: BeatDataModule) -> int:
+    """Sample of the R peak in a beat."""
+    return 0 if str(cfg.data.window) == "kaggle" else round(cfg.data.before * data.beats.sfreq)
 
 
 def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
@@ -92,7 +166,15 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     )
     loss = instantiate(cfg.loss, counts=data.class_counts())
     o = cfg.optimizer
-    return Classifier(network, loss, classes, lr=o.lr, weight_decay=o.weight_decay, warmup=o.warmup)
+    return Classifier(
+        network,
+        loss,
+        classes,
+        lr=o.lr,
+        weight_decay=o.weight_decay,
+        warmup=o.warmup,
+        transforms=transforms(cfg, data),
+    )
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:

@@ -24,6 +24,7 @@ class Classifier(pl.LightningModule):
         lr: learning rate at the top of the schedule.
         weight_decay: on weights of two dimensions or more.
         warmup: share of the steps in which the rate rises.
+        transforms: signals (B, C, T) and RR features (B, R) -> the same, changed; for training beats alone.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Classifier(pl.LightningModule):
         lr: float,
         weight_decay: float,
         warmup: float,
+        transforms: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.transforms = transforms
         self.network, self.loss, self.classes = network, loss, classes
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         n = len(classes)
@@ -55,7 +58,8 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; the epoch's mean is logged."""
-        loss = self.loss(self(batch), batch.label)
+        signal, rr = self.transforms(batch.signal, batch.rr) if self.transforms else (batch.signal, batch.rr)
+        loss = self.loss(self.network(signal, rr), batch.label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         return loss
 

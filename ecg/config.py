@@ -48,6 +48,18 @@ class GeneratorOver(StrEnum):
     beat = "beat"
 
 
+class Balance(StrEnum):
+    """How the imbalance of the classes is met in the training beats."""
+
+    none = "none"
+    oversample = "oversample"  # repeats beats of the smaller classes
+    undersample = "undersample"  # leaves out beats of the larger classes
+    smote = "smote"  # adds beats between neighbours of a class
+    smote_tomek = "smote_tomek"  # the same, and cleans the border between classes
+    class_balanced = "class_balanced"  # draws classes alike, beats of the rare ones again and again
+    gan = "gan"  # adds beats of a generator
+
+
 # -- data ---------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +135,7 @@ class ProtocolConfig:
     exclude: list[str] = field(default_factory=list)  # records that take no part
     validation: float = 0.2  # share of the training side
     split_seed: int = 0  # of the split; not the seed of the training
+    keep: dict[str, float] = field(default_factory=dict)  # class: share of its training beats kept, to try scarcity
 
 
 @dataclass
@@ -167,6 +180,35 @@ class RandomConfig(ProtocolConfig):
     _target_: str = "ecg.data.splits.Random"
     name: str = "random"
     test_share: float = 0.2  # of the beats, as in the Kaggle set
+
+
+# -- augmentation -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class TransformsConfig:
+    """What is done to half of the training beats of each batch, drawn anew each time."""
+
+    noise_snr: float | None = None  # dB, lowest ratio of signal to white noise; null: none
+    wander_snr: float | None = None  # dB, the same for the baseline's wander
+    hum_snr: float | None = None  # dB, the same for power-line hum
+    hum_hz: float = 50.0  # Hz of the hum: 50 or 60
+    scale: float = 0.0  # largest relative change of the amplitude
+    offset: float = 0.0  # largest offset, in standard deviations of the beat
+    shift: float = 0.0  # s, largest shift of the beat in its window
+    warp: float = 0.0  # largest relative change of the tempo; the RR intervals change with it
+    mask: float = 0.0  # s, length of a stretch that is hidden
+
+
+@dataclass
+class AugmentationConfig:
+    """More training beats; validation and test beats are never touched."""
+
+    balance: Balance = Balance.none  # none | oversample | undersample | smote | smote_tomek | class_balanced | gan
+    balance_to: str | None = None  # class that the smaller ones are filled up to; null: the second largest
+    share: float = 1.0  # of the beats that are lacking, added; the same for every balance that adds
+    beats: str | None = None  # (gan) run folder of synth.py, or the folder of a set
+    transforms: TransformsConfig = field(default_factory=TransformsConfig)
 
 
 # -- model and loss -----------------------------------------------------------------------------------------------
@@ -312,6 +354,7 @@ class TrainConfig:
     n_bootstrap: int = 1000  # draws behind the 95 % intervals
     data: Any = MISSING
     protocol: Any = MISSING
+    augmentation: Any = MISSING
     model: Any = MISSING
     loss: Any = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -440,6 +483,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "patient_kfold": PatientKFoldConfig,
         "random": RandomConfig,
     },
+    "augmentation": dict.fromkeys(
+        ("none", "oversample", "undersample", "smote", "smote_tomek", "class_balanced", "gan", "waveform"),
+        AugmentationConfig,
+    ),
     "model": {"cnn": CNNConfig, "cnn_lstm": CNNLSTMConfig, "cnn_lstm_attn": CNNLSTMAttentionConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
     "generator": {
@@ -469,6 +516,7 @@ def check(cfg: Any) -> None:
     """
     _check_ranges(cfg)
     _check_data(cfg)
+    _check_augmentation(cfg)
 
 
 def check_synth(cfg: Any) -> None:
@@ -513,6 +561,26 @@ def resumed(cfg: Any) -> Any:
     return stored
 
 
+def _check_augmentation(cfg: Any) -> None:
+    a, uses_set = cfg.augmentation, cfg.augmentation.balance == Balance.gan
+    if uses_set and not a.beats:
+        raise UserError(
+            "augmentation.balance=gan needs a synthetic set: make one with python synth.py "
+            f"data={cfg.data.name} protocol={cfg.protocol.name}, and add augmentation.beats=RUN_DIR."
+        )
+    if a.beats and not uses_set:
+        raise UserError(f"augmentation.beats is given, and augmentation.balance={a.balance} uses none: say gan.")
+    if a.balance_to is not None and a.balance_to not in cfg.protocol.classes:
+        raise UserError(
+            f"augmentation.balance_to is {a.balance_to}: the classes here are {', '.join(cfg.protocol.classes)}."
+        )
+    for key in ("scale", "offset", "shift", "mask"):
+        if a.transforms[key] < 0:
+            raise UserError(f"augmentation.transforms.{key} is {a.transforms[key]}: it must be at least 0.")
+    if not 0 <= a.transforms.warp < 0.5:
+        raise UserError(f"augmentation.transforms.warp is {a.transforms.warp}: it must be at least 0 and below 0.5.")
+
+
 def _check_data(cfg: Any) -> None:
     source, protocol = cfg.data.name, cfg.protocol.name
     if protocol == "kaggle" and source not in ("mitbih", "kaggle_csv"):
@@ -525,6 +593,12 @@ def _check_data(cfg: Any) -> None:
         raise UserError("data=wfdb needs the folder of the records: add data.dir=FOLDER.")
     if unknown := set(cfg.protocol.classes) - {"N", "S", "V", "F", "Q"}:
         raise UserError(f"protocol.classes has {', '.join(sorted(unknown))}: the classes are N, S, V, F and Q.")
+    for name, share in cfg.protocol.keep.items():
+        if name not in cfg.protocol.classes or not 0 < share <= 1:
+            raise UserError(
+                f"protocol.keep has {name}: {share}, and takes shares above 0 and at most 1 of the classes "
+                f"{', '.join(cfg.protocol.classes)}."
+            )
     if cfg.logger.name not in ("wandb", "csv", "none"):
         raise UserError(f"logger.name is {cfg.logger.name}: it is wandb, csv or none.")
 
@@ -533,6 +607,7 @@ def _check_ranges(cfg: Any) -> None:
     positive = ["generator.lr", "generator.latent", "generator.steps", "generator.n_critic", "generator.penalty_every"]
     positive += ["fit.batch_size", "fit.n_compared", "fit.n_judged", "fit.judge_steps"]
     positive += ["optimizer.lr", "optimizer.batch_size", "model.kernel_size", "n_bootstrap"]
+    positive += ["augmentation.share", "augmentation.transforms.hum_hz"]
     positive += ["data.before", "data.after", "data.sfreq", "data.n_patients", "data.minutes", "trainer.max_epochs"]
     shares = ["protocol.validation", "protocol.test_share", "callbacks.ema_decay", "fit.ema_decay"]
     for key in positive:

@@ -50,7 +50,7 @@ class Run:
 
     Attributes:
         folder: the run folder.
-        choices: the options chosen for model or generator, data and protocol.
+        choices: the options chosen for model or generator, data, augmentation and protocol.
         overrides: what was said on the command line.
         sweep: name of the sweep's folder, None outside a sweep.
         provenance: command, commit, versions and so on, as they were at the start.
@@ -83,7 +83,9 @@ class Run:
         training = self._training(trainer, classifier)
         metrics = {"simulated": cfg.data.name == "simulated", "logit_shift": scores.logit_shift, "training": training}
         write_json(self.folder / "metrics.json", {**metrics, **scores.metrics})
-        write_json(self.folder / "provenance.json", {**self.provenance, "beats_sha256": data.beats.digest()})
+        origin = data.balanced.origin if data.balanced else {}
+        lineage = {"beats_sha256": data.beats.digest(), **({"synthetic_set": origin} if origin else {})}
+        write_json(self.folder / "provenance.json", {**self.provenance, **lineage})
         _write_predictions(self.folder / "predictions.npz", scores)
         write_report(self._report(cfg, data, scores, training), self.folder / "report.html")
         _log_to_wandb(trainer, scores)
@@ -112,6 +114,7 @@ class Run:
             + ("; the lower trace is the difference to the record's median beat" if n_channels == 2 else ""),
             "Protocol": f"{self.choices['protocol']}: {len(split.train):,} beats train, "
             f"{len(split.validation):,} validate, {len(split.test):,} test",
+            "Augmentation": self._augmentation(data),
             "Patients": "none on two sides" if split.by_patient else "the same on all sides: optimistic for new ones",
             "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, best epoch "
             f"{training['best_epoch']} by validation macro-F1, {training['precision']} on {training['device']}",
@@ -131,6 +134,15 @@ class Run:
             command=command(),
         )
 
+    def _augmentation(self, data: BeatDataModule) -> str:
+        if data.balanced is None:
+            return self.choices["augmentation"]
+        classes, added = data.split_of.classes, data.balanced.label
+        n = ", ".join(f"{m:,} {classes[c]}" for c, m in enumerate(np.bincount(added).tolist()) if m)
+        left_out = len(data.split_of.train) - len(data.balanced.kept)
+        parts = [f"{n} beats added" if n else "", f"{left_out:,} beats left out" if left_out else ""]
+        return f"{self.choices['augmentation']}: {', '.join(part for part in parts if part) or 'nothing to add'}"
+
     def _print(self, scores: Scores, simulated: bool) -> None:
         console = Console()
         console.print(per_class_table(scores.metrics["test"]))
@@ -147,7 +159,7 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     """Opens the run folder, and closes the tracker however the run ends."""
     hydra = HydraConfig.get()
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    groups = ("model", "generator", "data", "protocol")
+    groups = ("model", "generator", "data", "augmentation", "protocol")
     choices = {name: str(hydra.runtime.choices[name]) for name in groups if name in cfg}
     sweep = Path(hydra.sweep.dir).name if in_sweep else None
     run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep, provenance(cfg))

@@ -57,7 +57,7 @@ def score(cfg: DictConfig, trainer: pl.Trainer, classifier: Classifier, data: Be
         "validation": predict(classifier, data, split.validation, device),
         "test": predict(classifier, data, split.test, device),
     }
-    log_prior = torch.log(data.class_counts() / len(split.train))
+    log_prior = torch.log(data.class_counts() / len(data.train_positions))
     tau = 0.0
     if cfg.callbacks.logit_adjustment:
         tau = best_shift(logits["validation"], torch.from_numpy(data.label[split.validation]), log_prior)

@@ -19,6 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ecg import build
+from ecg.augmentation.balance import missing
 from ecg.data import synthetic
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
@@ -65,8 +66,7 @@ def numbers(cfg: DictConfig, counts: Mapping[str, int]) -> dict[str, int]:
     """
     if cfg.synth.per_class:
         return {name: int(n) for name, n in cfg.synth.per_class.items()}
-    target = counts[cfg.synth.balance_to] if cfg.synth.balance_to else sorted(counts.values())[-2]
-    return {name: target - n for name, n in counts.items() if n < target}
+    return missing(counts, cfg.synth.balance_to)
 
 
 def write_set(cfg: DictConfig, run: Run, synthesizer: Synthesizer, told: Mapping[str, Any], checkpoint: Path) -> Path:
@@ -164,7 +164,7 @@ def judgement(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDat
         classifier=judge_of[0],
         steps=cfg.fit.judge_steps,
         sfreq=data.beats.sfreq,
-        peak=round(cfg.data.before * data.beats.sfreq) if str(cfg.data.window) == "centered" else 0,
+        peak=build.peak(cfg, data),
         seed=cfg.seed,
     )
     found = distances(run)
@@ -228,13 +228,15 @@ def _facts(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataMo
 
 
 def _print_gates(report: FidelityReport) -> None:
-    table = Table(title="Gates on the test beats", caption="of the floor: over what real beats reach", show_lines=False)
+    table = Table(title="Gates on the test beats", caption="of the floor: over what real beats reach")
     for name in ("measure", "class", "reached", "needed", ""):
         table.add_column(name, justify="right" if name == "reached" else "left")
     judged = report.judged["test"]
     for gate in judged["gates"]:
-        title, passed = judged["measures"][gate["measure"]]["title"], "passed" if gate["passed"] else "missed"
-        table.add_row(title, gate["class"] or "all", f"{gate['reached']:.3g}", gate["bound"], passed)
+        title, said = judged["measures"][gate["measure"]]["title"], "passed" if gate["passed"] else "missed"
+        table.add_row(
+            title, gate["class"] or "all", f"{gate['reached']:.3g}", gate["bound"], "blind" if gate["blind"] else said
+        )
     console = Console()
     console.print(table)
     for sentence in report.warnings:

@@ -52,14 +52,14 @@ def test_every_generator_composes_builds_and_fits(generator: str, window: str, t
     from types import SimpleNamespace
 
     from ecg import build
-    from ecg.callbacks import History
+    from ecg.callbacks import Gallery, History
 
     cfg = composed(f"generator={generator}", *TINY, f"data.window={window}", f"paths.cache_dir={tmp_path}", "name=x")
     cfg.paths.run_dir, cfg.trainer.fast_dev_run = "unused", True
     check_synth(cfg)
     data = build.datamodule(cfg)
     synthesizer = build.synthesizer(cfg, data)
-    run = SimpleNamespace(folder=tmp_path / "run", history=History(), sweep=None, choices={})
+    run = SimpleNamespace(folder=tmp_path / "run", history=History(), gallery=Gallery(), sweep=None, choices={})
     build.trainer(cfg, run).fit(synthesizer, data)  # type: ignore[arg-type]
     for (signal, rr), n in zip(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 120), seed=0), (512, 88), strict=True):
         assert signal.shape == (n, *data.beats.signal.shape[1:])

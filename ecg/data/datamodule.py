@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ecg.augmentation.balance import Balanced
 from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats
 from ecg.data.splits import Positions, Split
@@ -107,6 +108,7 @@ class BeatDataModule(pl.LightningDataModule):
         batch_size: training beats a step.
         seed: governs the order of the training beats.
         class_power: a class of n training beats is drawn n ** class_power this often; 1 takes beats as they come.
+        balanced: which training beats are left out and which are added; None changes nothing.
         eval_batch_size: beats a step in validation and test, where no gradient needs memory.
     """
 
@@ -118,6 +120,7 @@ class BeatDataModule(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         class_power: float = 1.0,
+        balanced: Balanced | None = None,
         eval_batch_size: int = 1024,
     ) -> None:
         super().__init__()
@@ -130,19 +133,33 @@ class BeatDataModule(pl.LightningDataModule):
         self.records, record = np.unique(beats.record, return_inverse=True)  # names; (n,) index
         columns = (beats.signal, beats.rr, self.label, record.astype(np.int64))
         self.tensors = Batch(*(torch.from_numpy(column) for column in columns))
+        self.train_positions: Positions = split.train  # into `tensors`
+        self.balanced = balanced
+        if balanced is not None:
+            self._take(balanced)
+
+    def _take(self, balanced: Balanced) -> None:
+        """Puts added beats behind the real ones; they are of no record."""
+        n, m = len(self.tensors.label), len(balanced.label)
+        added = (balanced.signal, balanced.rr, balanced.label, np.full(m, -1))
+        self.tensors = Batch(
+            *(torch.cat([real, torch.from_numpy(new)]) for real, new in zip(self.tensors, added, strict=True))
+        )
+        self.train_positions = np.concatenate([self.split_of.train[balanced.kept], np.arange(n, n + m)])
 
     def class_counts(self) -> Tensor:
-        """(n_classes,) training beats of each class."""
-        return torch.bincount(self.tensors.label[self.split_of.train], minlength=len(self.split_of.classes))
+        """(n_classes,) beats of each class that train, added ones among them."""
+        return torch.bincount(self.tensors.label[self.train_positions], minlength=len(self.split_of.classes))
 
     def _weight(self) -> NDArray[np.float64]:
         """(n_train,) how often each training beat is drawn."""
         counts = self.class_counts().numpy().astype(np.float64)
-        return (counts**self.class_power / counts.clip(1))[self.label[self.split_of.train]]
+        label = self.tensors.label[self.train_positions].numpy()
+        return (counts**self.class_power / counts.clip(1))[label]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training beats, shuffled."""
-        return self._loader(self.split_of.train, shuffle=True)
+        return self._loader(self.train_positions, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation beats, in order."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,12 +58,14 @@ class Protocol(ABC):
         exclude: records that take no part.
         validation: share of the training side that validates.
         split_seed: governs what is drawn; another thing than the seed of the training.
+        keep: of a class, the share of its training beats that is kept; 1 where it is not named.
     """
 
     classes: Sequence[str]
     exclude: Sequence[str]
     validation: float
     split_seed: int
+    keep: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     by_patient = False
 
@@ -95,7 +97,16 @@ class Protocol(ABC):
                     f"Class {name} has no training beat here: leave it out of protocol.classes, or choose another "
                     "protocol, another protocol.split_seed or more data."
                 )
-        return Split(train, validation, test, tuple(self.classes), self.by_patient)
+        return Split(self._kept(beats, train), validation, test, tuple(self.classes), self.by_patient)
+
+    def _kept(self, beats: Beats, train: Positions) -> Positions:
+        """The training beats that `keep` leaves; of no class fewer than one."""
+        rng, parts = np.random.default_rng(self.split_seed), []
+        for name in self.classes:
+            of_class = train[beats.label[train] == CLASSES.index(name)]
+            n = max(1, round(self.keep.get(name, 1.0) * len(of_class)))
+            parts.append(rng.permutation(of_class)[:n])
+        return np.sort(np.concatenate(parts))
 
     def _stratified(self, beats: Beats, side: Positions, share: float) -> tuple[Positions, Positions]:
         """Two parts of a side, `share` of each class in the second."""

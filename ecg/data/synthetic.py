@@ -56,6 +56,24 @@ class SyntheticSet:
     label: NDArray[np.int64]
     provenance: dict[str, Any]
 
+    def first(self, wanted: Mapping[str, int], folder: str) -> Positions:
+        """Positions of the first beats of each class, as many as are wanted.
+
+        Raises:
+            UserError: there are fewer.
+        """
+        parts = [np.empty(0, np.int64)]
+        for name, n in wanted.items():
+            at = np.flatnonzero(self.label == CLASSES.index(name))
+            if len(at) < n:
+                asked = ", ".join(f"{c}: {m}" for c, m in wanted.items())
+                raise UserError(
+                    f"The synthetic set holds {len(at):,} beats of class {name}, and {n:,} are needed: draw more with "
+                    f"python synth.py checkpoint={folder} 'synth.per_class={{{asked}}}', or lower augmentation.share."
+                )
+            parts.append(at[:n])
+        return np.concatenate(parts)
+
 
 def window_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the group `data` that decide what a beat looks like."""

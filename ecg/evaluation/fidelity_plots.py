@@ -103,6 +103,8 @@ def course(history: Mapping[str, Sequence[float]], best: int | None) -> Figure:
     losses.legend(frameon=False)
     scores.plot(history.get("val/frechet", []), color=class_colour("N"), label="Fréchet distance")
     scores.set(xlabel="epoch", yscale="log", title="validation")
+    for axis in (scores.yaxis.set_major_formatter, scores.yaxis.set_minor_formatter):
+        axis(lambda value, _: f"{value:.2g}")
     share = scores.twinx()
     share.plot(history.get("val/coverage", []), color=class_colour("V"), linestyle="--", label="coverage (right)")
     share.set_ylim(0, 1)

@@ -151,7 +151,7 @@ def _gates(judged: Mapping[str, Mapping[str, Any]]) -> str:
                 f'{escape(measure["title"])} <span class="soft">{gate["class"] or "all classes"}</span>',
                 escape(gate["bound"]),
                 _figure(gate["reached"]),
-                "✓ passed" if gate["passed"] else "<strong>✗ missed</strong>",
+                _outcome(gate),
                 _figure(beside["reached"]) if beside else page.DASH,
             ]
         )
@@ -159,7 +159,8 @@ def _gates(judged: Mapping[str, Mapping[str, Any]]) -> str:
         "Gates",
         page.table(["Gate", "Needed", "Reached on test", "", "On validation"], rows, texts=2),
         "“Of the floor” means the ratio to what real training beats reach in the same place. The epoch was chosen on "
-        "the validation beats; the test beats were read once, at the end.",
+        "the validation beats; the test beats were read once, at the end. A gate is "
+        "blind where beats that nobody should trust would pass it too.",
     )
 
 
@@ -177,7 +178,7 @@ def _measures(judged: Mapping[str, Any]) -> str:
     head = ["Measure, mean of the classes", "Better", "These beats", "Floor", *CEILINGS.values()]
     return page.section(
         "Every measure between its floor and its ceilings",
-        page.table(head, rows),
+        f'<div class="wrapped">{page.table(head, rows)}</div>',
         "Floor: real training beats against real test beats, the best that can be asked for. The other columns are "
         "beats that nobody should trust: a measure is worth as much as it tells these beats from the floor. A copy "
         "passes all but the measures of memorisation.",
@@ -209,6 +210,12 @@ def _map(report: FidelityReport) -> Figure:
 
 def _wide(figure: Figure, title: str, explanation: str) -> str:
     return f'<section class="wide">{page.picture(figure, title, title, explanation)}</section>'
+
+
+def _outcome(gate: Mapping[str, Any]) -> str:
+    if gate["blind"]:
+        return f"<strong>✗ blind</strong>: {escape(', '.join(gate['blind']))} would pass"
+    return "✓ passed" if gate["passed"] else "<strong>✗ missed</strong>"
 
 
 def _pair(row: Mapping[str, Any]) -> str:

@@ -228,6 +228,7 @@ td .interval { display: block; font-weight: 400; }
 .sides th:first-child { width: 25%; }
 .sides th, .sides td { padding-top: 5px; padding-bottom: 5px; }
 .sides .interval { display: inline-block; width: 92px; margin-left: 6px; }
+.wrapped table tbody th { white-space: normal; min-width: 300px; }
 .chip { display: inline-block; width: 11px; height: 11px; margin-right: 8px; border-radius: 3px; }
 .soft { color: var(--muted); }
 .whisker { vertical-align: -3px; }
