@@ -224,6 +224,7 @@ def blank_synthesizer(
         betas=tuple(betas),
         seed=cfg.seed,
         n_compared=cfg.fit.n_compared,
+        reduced=precision(cfg) == "bf16-mixed",
     )
 
 
@@ -260,8 +261,7 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """
     _quieten_lightning()
     arguments = _arguments(cfg.trainer)
-    if arguments["precision"] == "auto":
-        arguments["precision"] = best_precision(cfg.trainer.accelerator)
+    arguments["precision"] = precision(cfg)
     tracker = logger(cfg, run)
     try:
         return instantiate(arguments, logger=tracker, callbacks=callbacks(cfg, run, has_logger=bool(tracker)))
@@ -277,6 +277,12 @@ def _quieten_lightning() -> None:
     unwanted += ["recommended to use .*sync_dist"]  # the scores of an epoch come from torchmetrics, which gathers them
     for message in unwanted:
         warnings.filterwarnings("ignore", f".*{message}.*")
+
+
+def precision(cfg: DictConfig) -> str | None:
+    """`trainer.precision`, "auto" decided."""
+    said = cfg.trainer.precision
+    return best_precision(cfg.trainer.accelerator) if said == "auto" else said
 
 
 def best_precision(accelerator: str) -> str:

@@ -70,6 +70,14 @@ def test_every_ceiling_misses_a_gate(good: dict[str, Any], name: str) -> None:
     assert missed == {"memorisation", "memorised_share"} if name == "copy" else len(missed) >= 3, missed
 
 
+def test_a_judge_that_has_learnt_nothing_lets_nobody_pass() -> None:
+    found = judged(cohort(400, 3), steps=1)
+    discriminative = next(gate for gate in found["gates"] if gate["measure"] == "discriminative")
+    assert discriminative["blind"]
+    assert "cannot be read" in discriminative["sentence"]
+    assert not found["trusted"]
+
+
 def test_waveform_statistics_tell_the_height(good: dict[str, Any]) -> None:
     height = good["measures"]["ks_r_amplitude"]["overall"]
     assert height["value"] < 0.25 < 0.9 < height["ceilings"]["amplitude x5"]
