@@ -18,7 +18,7 @@ from ecg.generators.generator import Generator
 from ecg.models.cnn import CNN
 
 SHOWN = 3  # beats a class that are kept for the gallery
-DRAWN_AT_ONCE = 128  # beats; more leaves the cache and gains no speed
+DRAWN_AT_ONCE = 1024  # beats; more needs memory and gains no speed
 
 
 class Synthesizer(pl.LightningModule):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -17,7 +18,8 @@ from ecg.data.synthetic import read
 
 ROOT = Path(__file__).parents[1]
 GENERATORS = sorted(path.stem for path in (ROOT / "conf" / "generator").glob("*.yaml"))
-TINY = ["logger=none", "generator.hidden=8", "fit.judge_steps=5", "fit.n_compared=20", "trainer.accelerator=cpu"]
+TINY = ["logger=none", "generator.hidden=8", "fit.judge_steps=5", "fit.n_compared=20", "fit.n_judged=40"]
+TINY += ["trainer.accelerator=cpu"]
 TINY += ["trainer.precision=32-true", "trainer.enable_progress_bar=false", "trainer.limit_train_batches=6"]
 FEW = "synth.per_class={S: 40, F: 3}"
 register()
@@ -76,6 +78,61 @@ def test_the_set_says_what_it_was_fitted_on(fit: Path) -> None:
     fitted, chosen = found.provenance["fitted_on"], found.provenance["chosen_on"]
     assert not set(fitted["patients"]) & set(chosen["patients"])
     assert found.provenance["generator"]["_target_"].endswith("WGANGP")
+
+
+def test_the_beats_are_judged_on_both_sides_and_reported(fit: Path) -> None:
+    judged = json.loads((fit / "fidelity.json").read_text())
+    for side in ("validation", "test"):
+        found = judged[side]
+        assert found["n"]["synthetic"] == dict.fromkeys("NSVFQ", 40)
+        assert len(found["gates"]) == 9
+        assert not found["trusted"]  # after a dozen steps
+    assert judged["test"]["n"]["held_out"] != judged["validation"]["n"]["held_out"]
+    page = (fit / "report.html").read_text(encoding="utf-8")
+    for text in (
+        "These beats missed",
+        "nearest training beat",
+        "The same noise, epoch by epoch",
+        "Simulated recordings",
+    ):
+        assert text in page, text
+    assert page.count('<img src="data:image/') == 5
+    assert "http" not in re.sub(r"data:image/[^\"]+", "", page)
+    provenance = read(fit).provenance
+    assert len(provenance["gates_on_validation"]) == 9
+
+
+def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> None:
+    ended = synth(
+        *TINY, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2", FEW,
+        "generator.hidden=8", f"hydra.sweep.dir={tmp_path}/sweep", f"paths.cache_dir={fit.parent}/cache",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "judged on the validation beats" in ended.stdout
+    rows = pd.read_csv(tmp_path / "sweep" / "fidelity.csv")
+    assert sorted(name.split("_", 1)[1] for name in rows["run"]) == [
+        "lstm_gan_simulated_patient_kfold", "rectified_flow_simulated_patient_kfold",
+    ]  # fmt: skip
+    assert rows["validation Fréchet"].is_monotonic_increasing or rows["validation gates passed"].nunique() > 1
+    assert rows["test discrim."].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("frechet", "spread", "message"),
+    [
+        ([3.0, 1.0, 0.5], 0.01, "collapsed: even in its best epoch, 2"),
+        ([3.0, 1.0, 9.0], 1.0, "diverged after epoch 1: .* from 1 to 9"),
+        ([9.0, 4.0, 1.0], 1.0, "last epoch was the best by far"),
+        ([3.0, 1.0, 1.1, 1.05], 1.0, None),
+        ([float("nan")], 1.0, None),
+    ],
+)
+def test_a_fit_that_went_wrong_is_told_in_words(frechet: list[float], spread: float, message: str | None) -> None:
+    from ecg.synthesis import troubles
+
+    n = len(frechet)
+    said = troubles({"val/frechet": frechet, "val/spread": [spread] * n, "val/coverage": [0.8] * n})
+    assert [bool(re.search(message or "", sentence)) for sentence in said] == ([True] if message else [])
 
 
 def test_a_checkpoint_draws_more_and_the_same_for_the_same_seed(fit: Path, tmp_path: Path) -> None:

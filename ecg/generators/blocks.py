@@ -49,9 +49,9 @@ class UpBlock(nn.Module):
         skip = F.interpolate(self.skip(x), scale_factor=(1.0, 2.0), mode="nearest")
         gain, bias, texture1, texture2 = self.style(w)[:, :, None, None].chunk(4, dim=1)  # (B, out, 1, 1) each
         h = F.interpolate(F.leaky_relu(x, 0.2), scale_factor=(1.0, 2.0), mode="nearest")
-        h = self.conv1(h) * (1 + gain) + bias
-        h = self.conv2(F.leaky_relu(h + texture1 * _white(h, rng), 0.2))
-        return (skip + h + texture2 * _white(h, rng)) * math.sqrt(0.5)
+        h = torch.addcmul(bias, self.conv1(h), 1 + gain)  # one pass through memory instead of two, as below
+        h = self.conv2(F.leaky_relu(torch.addcmul(h, texture1, _white(h, rng)), 0.2))
+        return torch.addcmul(skip + h, texture2, _white(h, rng)) * math.sqrt(0.5)
 
 
 def _white(like: Tensor, rng: torch.Generator | None) -> Tensor:
@@ -172,7 +172,7 @@ class ConvGenerator(nn.Module):
         x = self.block2(self.clocks2(x, w), w, rng)  # (B, hidden, 1, T / 4)
         x = self.patch(F.leaky_relu(self.clocks3(x, w), 0.2))  # (B, 16 * 4, 1, T / 4)
         x = x.unflatten(1, (16, PATCH)).permute(0, 1, 3, 4, 2).flatten(3)  # (B, 16, 1, T)
-        x = x + self.texture(w)[:, :, None, None] * _white(x, rng)
+        x = torch.addcmul(x, self.texture(w)[:, :, None, None], _white(x, rng))
         return self.last(F.leaky_relu(x, 0.2))[:, :, 0, : self.n_times].float() + self.hum(w, rng)
 
 

@@ -1,0 +1,59 @@
+"""How long does a synthetic beat take to draw? Every generator as it comes, in the window of the Kaggle set.
+
+    python benchmarks/draw.py --out results/draw.json
+
+The weights are random: they do not change how long it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from ecg import build
+
+ROOT = Path(__file__).parents[1]
+N_STYLES = 47  # records of the Kaggle set
+
+
+def microseconds(generator: str, precision: str, n: int) -> float:
+    """Of one beat, the best of three turns."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        chosen = [f"generator={generator}", "data.window=kaggle", f"trainer.precision={precision}", "name=draw"]
+        cfg = compose("synth", [*chosen, "paths.run_dir=unused"])
+    synthesizer = build.blank_synthesizer(cfg, (1, 187, 0), tuple("NSVFQ"), N_STYLES)
+    synthesizer.styles.fill_(1)
+    label = torch.arange(5).repeat_interleave(n // 5)
+    times = []
+    for seed in range(4):
+        start = time.perf_counter()
+        for _ in synthesizer.draw(label, seed):
+            pass
+        times.append((time.perf_counter() - start) / len(label))
+    return 1e6 * min(times[1:])
+
+
+def main() -> None:
+    """Prints the table and writes it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--beats", type=int, default=5120)
+    arguments = parser.parse_args()
+    rows = []
+    for generator in ("r3gan", "wgan_gp", "lstm_gan", "rectified_flow"):
+        for precision in ("32-true", build.best_precision("cpu")):
+            found = microseconds(generator, precision, arguments.beats)
+            rows.append({"generator": generator, "precision": precision, "microseconds": round(found, 1)})
+            print(f"{generator:<16}{precision:<12}{found:8.1f} microseconds a beat", flush=True)
+    if arguments.out:
+        threads = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+        arguments.out.write_text(json.dumps({**threads, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
