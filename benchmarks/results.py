@@ -1,9 +1,10 @@
 """Finished runs into `results/`, and the tables of the README out of it.
 
-    python benchmarks/results.py add RUN_FOLDER kaggle_cnn     writes results/runs/kaggle_cnn.json
+    python benchmarks/results.py add RUN_FOLDER kaggle_cnn     writes results/runs/kaggle_cnn.json, or, of synth.py,
+                                                               results/generators/kaggle_cnn.json
     python benchmarks/results.py readme                        fills the tables between the README's marks
 
-A file holds the run's metrics.json, its provenance, and what was said on the command line.
+A file holds the run's metrics.json or fidelity.json, its provenance, and what was said on the command line.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from scipy import stats
 
 ROOT = Path(__file__).parents[1]
-RUNS = ROOT / "results" / "runs"
+RUNS, GENERATORS = ROOT / "results" / "runs", ROOT / "results" / "generators"
 Run = Mapping[str, Any]
 
 
@@ -29,11 +32,12 @@ def add(run: Path, name: str) -> Path:
     found = {
         "overrides": [override for override in overrides if not of_the_machine.match(override)],
         "provenance": json.loads((run / "provenance.json").read_text()),
-        "metrics": json.loads((run / "metrics.json").read_text()),
     }
+    folder, kind = (GENERATORS, "fidelity") if (run / "fidelity.json").exists() else (RUNS, "metrics")
+    found[kind] = json.loads((run / f"{kind}.json").read_text())
     del found["provenance"]["command"], found["provenance"]["host"]["system"]
-    RUNS.mkdir(parents=True, exist_ok=True)
-    path = RUNS / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     return path
 
@@ -87,6 +91,80 @@ def inter_patient_table() -> str:
     return "\n".join(lines)
 
 
+GATES = {
+    ("tstr_macro_f1", None): "TSTR / TRTR macro-F1 ≥ .95",
+    ("tstr_recall", "S"): "S recall ≥ .90 of TRTR",
+    ("tstr_recall", "F"): "F recall ≥ .90 of TRTR",
+    ("discriminative", None): "discriminative score ≤ .10",
+    ("discriminative", "F"): "the same, F ≤ .15",
+    ("frechet", None): "Fréchet distance / floor ≤ 2",
+    ("coverage", None): "coverage / floor ≥ .90",
+    ("memorisation", None): "distance to training beats ≥ .9",
+    ("memorised_share", None): "share too close ≤ .02",
+}
+
+
+def generators_table() -> str:
+    """A column a generator: the gates on the test beats, and how long the fit took."""
+    found = [json.loads(path.read_text()) for path in sorted(GENERATORS.glob("kaggle_*.json"))]
+    if not found:
+        return "Not measured yet."
+    names = [next(o.split("=")[1] for o in run["overrides"] if o.startswith("generator=")) for run in found]
+    lines = [f"| on the test beats | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
+    for key, title in GATES.items():
+        gates = [
+            next((g for g in run["fidelity"]["test"]["gates"] if (g["measure"], g["class"]) == key), None)
+            for run in found
+        ]
+        cells = [f"{g['reached']:.2f} {'✓' if g['passed'] else '✗'}" if g else "–" for g in gates]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    minutes = [f"{run['fidelity']['fit']['seconds'] / 60:.0f}" for run in found]
+    lines.append(f"| minutes of the fit | {' | '.join(minutes)} |")
+    commands = [f"`python synth.py {' '.join(run['overrides'])}`" for run in found]
+    return "\n".join([*lines, "", *(f"* {command}" for command in commands)])
+
+
+def draw_table() -> str:
+    """Microseconds a beat."""
+    path = ROOT / "results" / "draw.json"
+    if not path.exists():
+        return "Not measured yet."
+    found = json.loads(path.read_text())["rows"]
+    lines = ["| generator | precision | microseconds a beat |", "|---|---|---:|"]
+    return "\n".join(lines + [f"| {r['generator']} | {r['precision']} | {r['microseconds']:.0f} |" for r in found])
+
+
+def _interval(values: list[float]) -> str:
+    """Mean and half-width of the 95 % interval of Student's t, in points."""
+    mean = 100 * statistics.mean(values)
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * 100 * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.1f} ± {half:.1f}"
+
+
+def study_table() -> str:
+    """For each regime a row an arm: test scores, and the difference to `none` paired by seed."""
+    parts = []
+    for regime, words in (("all", "all training beats"), ("scarce", "a tenth of the training beats")):
+        path = ROOT / "results" / f"study_{regime}.json"
+        if not path.exists():
+            continue
+        rows = json.loads(path.read_text())["rows"]
+        by_arm: dict[str, dict[int, Any]] = {}
+        for row in rows:
+            by_arm.setdefault(row["arm"], {})[row["seed"]] = row["test"]
+        lines = [f"| {words} | seeds | macro-F1 | against none | S | V | F |", "|---|" + "---:|" * 6]
+        for arm, found in by_arm.items():
+            shared = sorted(found.keys() & by_arm.get("none", {}).keys())
+            against = [found[seed]["macro_f1"] - by_arm["none"][seed]["macro_f1"] for seed in shared]
+            cells = [_interval([test[key] for test in found.values()]) for key in ("macro_f1", "S", "V", "F")]
+            cells.insert(1, _interval(against) if arm != "none" and against else "–")
+            lines.append(f"| {arm} | {len(found)} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) or "Not measured yet."
+
+
 def step_table() -> str:
     """Beats a second of a training step."""
     rows = json.loads((ROOT / "results" / "step.json").read_text())["rows"]
@@ -119,7 +197,15 @@ def recipe_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"kaggle": kaggle_table, "inter_patient": inter_patient_table, "step": step_table, "recipe": recipe_table}
+TABLES = {
+    "kaggle": kaggle_table,
+    "inter_patient": inter_patient_table,
+    "generators": generators_table,
+    "study": study_table,
+    "draw": draw_table,
+    "step": step_table,
+    "recipe": recipe_table,
+}
 
 
 def filled(readme: str) -> str:

@@ -127,8 +127,8 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     told = fitted(cfg, data)
     write_json(run.folder / FITTED, told)
     log.info("The beats are judged.")
-    report = judgement(cfg, run, synthesizer, data)
-    write_json(run.folder / FIDELITY, {"warnings": report.warnings, **report.judged})
+    report = judgement(cfg, run, synthesizer, data, fitted_in=time.time() - run.started)
+    write_json(run.folder / FIDELITY, {"fit": _fit(run, trainer, report), **report.judged})
     write_fidelity_report(report, run.folder / "report.html")
     if isinstance(trainer.logger, WandbLogger):
         from ecg.tracking import log_judgement
@@ -141,12 +141,26 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     return min(distances(run), default=float("nan"))
 
 
+def _fit(run: Run, trainer: pl.Trainer, report: FidelityReport) -> dict[str, Any]:
+    return {
+        "epochs": len(run.history.epochs),
+        "best_epoch": report.best_epoch,
+        "steps": trainer.global_step,
+        "seconds": round(report.fitted_in, 1),
+        "precision": str(trainer.precision),
+        "device": str(trainer.strategy.root_device),
+        "warnings": report.warnings,
+    }
+
+
 def distances(run: Run) -> list[float]:
     """Fréchet distance to the validation beats, a value an epoch."""
     return [epoch["val/frechet"] for epoch in run.history.epochs if "val/frechet" in epoch]
 
 
-def judgement(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule) -> FidelityReport:
+def judgement(
+    cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule, fitted_in: float
+) -> FidelityReport:
     """Judges as many beats of every class, on validation and on test beats."""
     split, classes, judge_of = data.split_of, data.split_of.classes, synthesizer.judge
     assert judge_of is not None  # a synthesizer that was fitted has one
@@ -171,7 +185,8 @@ def judgement(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDat
     return FidelityReport(
         title=cfg.name,
         simulated=cfg.data.name == "simulated",
-        facts=_facts(cfg, run, synthesizer, data),
+        facts=_facts(cfg, run, synthesizer, data, fitted_in),
+        fitted_in=fitted_in,
         warnings=troubles(run.history.columns()) + ([] if split.by_patient else [SHARED_PATIENTS]),
         judged=judged,
         synthetic=synthetic_beats,
@@ -210,7 +225,9 @@ def troubles(history: Mapping[str, list[float]]) -> list[str]:
     return said
 
 
-def _facts(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule) -> dict[str, str]:
+def _facts(
+    cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataModule, fitted_in: float
+) -> dict[str, str]:
     split, counts = data.split_of, data.class_counts().tolist()
     learnt = ", ".join(f"{name} {n:,}" for name, n in zip(split.classes, counts, strict=True))
     sizes = {
@@ -222,7 +239,7 @@ def _facts(cfg: DictConfig, run: Run, synthesizer: Synthesizer, data: BeatDataMo
         "Beats": f"{cfg.data.window} window, {' x '.join(map(str, data.beats.signal.shape[1:]))} samples at "
         f"{data.beats.sfreq:g} Hz",
         "Protocol": f"{run.choices['protocol']}: fitted on {learnt}",
-        "Fit": f"{len(run.history.epochs)} epochs in {time.time() - run.started:.0f} s",
+        "Fit": f"{len(run.history.epochs)} epochs in {fitted_in:.0f} s",
         "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
     }
 

@@ -34,7 +34,7 @@ MODES = ("online", "offline", "disabled")
 OLD_NAMES = {"run": "online", "dryrun": "offline"}  # W&B still takes them in WANDB_MODE
 
 STEP = "trainer/global_step"  # what Lightning's WandbLogger calls the x axis
-LOWER_IS_BETTER = {"loss", "ece", "brier", "distance", "mmd", "error"}
+LOWER_IS_BETTER = {"loss", "ece", "brier", "distance", "frechet", "error"}
 COLUMNS = ("support", "precision", "recall", "f1", "auroc", "auprc")
 LONGEST_TAG = 64  # W&B refuses longer ones
 

@@ -35,6 +35,12 @@ def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(call, capture_output=True, text=True, timeout=200)
 
 
+def inspected(run: Path, *options: str) -> str:
+    """What W&B's own reader finds in an offline run."""
+    call = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, str(run)]
+    return subprocess.run(call, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
 @pytest.fixture(scope="module")
 def fit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of two epochs of wgan_gp."""
@@ -103,8 +109,9 @@ def test_the_beats_are_judged_on_both_sides_and_reported(fit: Path) -> None:
 
 
 def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> None:
+    tracked = [word if word != "logger=none" else "logger.mode=offline" for word in TINY]
     ended = synth(
-        *TINY, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2", FEW,
+        *tracked, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2", FEW,
         "generator.hidden=8", f"hydra.sweep.dir={tmp_path}/sweep", f"paths.cache_dir={fit.parent}/cache",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -115,6 +122,20 @@ def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> N
     ]  # fmt: skip
     assert rows["validation Fréchet"].is_monotonic_increasing or rows["validation gates passed"].nunique() > 1
     assert rows["test discrim."].notna().all()
+    (run,) = (tmp_path / "sweep").glob("*lstm_gan*/wandb/offline-run-*")
+    records = [json.loads(line) for line in inspected(run).splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    logged = {name for row in history for name in row}
+    assert {
+        "train/generator_loss",
+        "train/critic_gradient",
+        "val/frechet",
+        "figures/gallery",
+        "fidelity/gates",
+    } <= logged
+    summary = inspected(run, "--summary")
+    for name in ("fidelity/test/discriminative", "fidelity/test/discriminative/F", "fidelity/validation/trusted"):
+        assert f'"{name}"' in summary
 
 
 @pytest.mark.parametrize(

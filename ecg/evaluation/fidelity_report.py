@@ -40,6 +40,7 @@ class FidelityReport:
         classifier: fitted on `train`, for the map of its features.
         classes: names of the classes.
         sfreq: Hz.
+        fitted_in: s, from the start of the run to the end of the fit.
         history: lists by name, a value an epoch.
         best_epoch: whose weights were kept; None where none was better than another.
         gallery: epochs, and signals (n_classes, k, T) of the same noise.
@@ -58,6 +59,7 @@ class FidelityReport:
     classifier: CNN
     classes: tuple[str, ...]
     sfreq: float
+    fitted_in: float
     history: Mapping[str, list[float]]
     best_epoch: int | None
     gallery: plots.Gallery
