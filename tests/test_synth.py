@@ -111,8 +111,8 @@ def test_the_beats_are_judged_on_both_sides_and_reported(fit: Path) -> None:
 def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> None:
     tracked = [word if word != "logger=none" else "logger.mode=offline" for word in TINY]
     ended = synth(
-        *tracked, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2", FEW,
-        "generator.hidden=8", f"hydra.sweep.dir={tmp_path}/sweep", f"paths.cache_dir={fit.parent}/cache",
+        *tracked, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2",
+        FEW, "generator.hidden=8", f"hydra.sweep.dir={tmp_path}/sweep", f"paths.cache_dir={fit.parent}/cache",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "judged on the validation beats" in ended.stdout
