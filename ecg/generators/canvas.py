@@ -10,6 +10,7 @@ centered   E = 5: the logarithms of the RR intervals from which `beats.RR_FEATUR
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecg.data.beats import RR_FEATURES
@@ -32,6 +33,7 @@ class Canvas(nn.Module):
 
     offset: Tensor
     scale: Tensor
+    grain: Tensor
 
     def __init__(self, n_channels: int, n_times: int, n_rr: int, padded: bool) -> None:
         super().__init__()
@@ -40,6 +42,7 @@ class Canvas(nn.Module):
         n = n_channels + self.n_numbers
         self.register_buffer("offset", torch.zeros(n))  # (C+E,)
         self.register_buffer("scale", torch.ones(n))  # (C+E,)
+        self.register_buffer("grain", torch.ones(n_channels))  # (C,) size of the detail that `magnified` magnifies
 
     @property
     def channels(self) -> int:
@@ -55,6 +58,11 @@ class Canvas(nn.Module):
             centre, spread = torch.zeros(self.n_channels), signal.std(dim=(0, 2))
         self.offset.copy_(torch.cat([centre, numbers.mean(dim=0)]))
         self.scale.copy_(torch.cat([spread, numbers.std(dim=0)]).clamp_min(1e-6))
+        some = slice(None, None, 1 + len(signal) // 10_000)
+        detail = _detail(self.encode(signal[some], rr[some])[:, : self.n_channels]).abs()  # (m, C, T)
+        inside = (signal[some] != 0).any(dim=1) | (not self.padded)  # (m, T)
+        grain = [detail[:, c][inside].median() for c in range(self.n_channels)]
+        self.grain.copy_(torch.stack(grain).clamp_min(1e-6))
 
     def encode(self, signal: Tensor, rr: Tensor) -> Tensor:
         """Signals (B, C, T) and RR features (B, R) -> canvas (B, C+E, T)."""
@@ -77,6 +85,15 @@ class Canvas(nn.Module):
             signal = self._pad(signal, length)
             numbers = torch.cat([(length - offset) / scale, numbers[:, 1:]], dim=1)
         return torch.cat([signal, numbers.expand(-1, -1, self.n_times)], dim=1)
+
+    def magnified(self, canvas: Tensor) -> Tensor:
+        """Canvas (B, C+E, T) -> the same with its fine detail as C more channels, for critics.
+
+        Noise and hum are a hundred times smaller than a QRS complex. A critic whose gradient is penalised does not see
+        them, and a classifier does.
+        """
+        detail = _detail(canvas[:, : self.n_channels]) / self.grain[:, None]
+        return torch.cat([canvas, torch.asinh(detail)], dim=1)  # the complexes' own detail would be far too large
 
     def decode(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
         """Finished canvas (B, C+E, T) -> signals (B, C, T) and RR features (B, R)."""
@@ -105,6 +122,11 @@ class Canvas(nn.Module):
         soft = torch.sigmoid((length - 0.5 - at) / SHARPNESS)  # (B, 1, T)
         mask = inside + soft - soft.detach()  # the value of the hard edge, the gradient of the soft one
         return (signal + 1) * mask - 1
+
+
+def _detail(signal: Tensor) -> Tensor:
+    """What a moving average over five samples takes away."""
+    return signal - F.avg_pool1d(signal, 5, stride=1, padding=2, count_include_pad=False)
 
 
 def beat_length(signal: Tensor) -> Tensor:

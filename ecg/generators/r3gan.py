@@ -56,7 +56,8 @@ class R3GAN(Generator):
         self.augment, self.max_shift = augment, max_shift
         size = (canvas.channels, canvas.n_times, n_classes, n_styles)
         self.generator = ConvGenerator(*size, latent=latent, hidden=hidden)
-        self.critic = ConvCritic(*size, hidden=hidden)
+        seen = (canvas.channels + canvas.n_channels, *size[1:])
+        self.critic = ConvCritic(*seen, hidden=hidden)
 
     def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Labels (B,) and styles (B,) -> canvases (B, C+E, T)."""
@@ -69,9 +70,10 @@ class R3GAN(Generator):
                 fake = self.sample(label, style)
         else:
             fake = self.sample(label, style)
-        real, fake = self._augment(real), self._augment(fake)
+        real, fake = (self.canvas.magnified(self._augment(beats)) for beats in (real, fake))
         penalise = turn == "critic" and (step // 2) % self.penalty_every == 0
-        real, fake = real.requires_grad_(penalise), (fake.requires_grad_(True) if penalise else fake)
+        if penalise:
+            real, fake = real.requires_grad_(), fake.requires_grad_()
         d_real, d_fake = self.critic(real, label, style).float(), self.critic(fake, label, style).float()
         if turn == "generator":
             return {"loss": F.softplus(d_real - d_fake).mean()}

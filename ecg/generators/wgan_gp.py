@@ -47,7 +47,8 @@ class WGANGP(Generator):
         self.canvas, self.penalty = canvas, penalty
         size = (canvas.channels, canvas.n_times, n_classes, n_styles)
         self.generator = ConvGenerator(*size, latent=latent, hidden=hidden)
-        self.critic = ConvCritic(*size, hidden=hidden)
+        seen = (canvas.channels + canvas.n_channels, *size[1:])
+        self.critic = ConvCritic(*seen, hidden=hidden)
         self.turns = ("critic",) * n_critic + ("generator",)
 
     def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -57,9 +58,10 @@ class WGANGP(Generator):
     def loss(self, turn: str, real: Tensor, label: Tensor, style: Tensor, step: int) -> dict[str, Tensor]:
         """The loss of the player whose turn it is, and what is worth watching, on canvases (B, C+E, T)."""
         if turn == "generator":
-            return {"loss": -self.critic(self.sample(label, style), label, style).float().mean()}
+            fake = self.canvas.magnified(self.sample(label, style))
+            return {"loss": -self.critic(fake, label, style).float().mean()}
         with torch.no_grad():
-            fake = self.sample(label, style)
+            real, fake = self.canvas.magnified(real), self.canvas.magnified(self.sample(label, style))
         d_real, d_fake = self.critic(torch.cat([real, fake]), label.repeat(2), style.repeat(2)).float().chunk(2)
         distance = d_real.mean() - d_fake.mean()
         slope = self._slope(real, fake, label, style)
