@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecg.data.beats import rr_features
-from ecg.generators.canvas import Canvas, beat_length
+from ecg.generators.blocks import Hum
+from ecg.generators.canvas import Canvas, beat_length, converter_steps
 from ecg.generators.generator import Generator
 from ecg.generators.lstm_gan import LSTMGAN
 from ecg.generators.r3gan import R3GAN
@@ -35,6 +36,7 @@ def beats(window: str, n: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.
         rr = rr_features(np.cumsum(rng.uniform(0.5, 1.5, n)))
         return torch.randn(n, 2, 192, generator=torch.Generator().manual_seed(seed)), torch.from_numpy(rr)
     signal = torch.from_numpy(rng.random((n, 1, 187), dtype=np.float32)) * 0.8 + 0.1
+    signal = (signal * 300).round() / 300  # whole steps of a converter
     for i, length in enumerate(rng.integers(40, 180, n)):
         signal[i, 0, 0], signal[i, 0, 5], signal[i, 0, length:] = 1, 0, 0
     return signal, torch.zeros(n, 0)
@@ -68,7 +70,7 @@ def test_beats_survive_the_canvas(window: str) -> None:
 @given(seed=st.integers(0, 2**31), scale=st.floats(0.1, 100))
 def test_whatever_is_drawn_ends_as_a_padded_beat(seed: int, scale: float) -> None:
     canvas = canvas_of("kaggle")
-    raw = torch.randn(8, 2, 187, generator=torch.Generator().manual_seed(seed)) * scale
+    raw = torch.randn(8, 3, 187, generator=torch.Generator().manual_seed(seed)) * scale
     finished = canvas.finish(raw)
     signal, _ = canvas.decode(finished)
     length = (finished[:, 1, 0] * canvas.scale[1] + canvas.offset[1]).round()
@@ -76,6 +78,8 @@ def test_whatever_is_drawn_ends_as_a_padded_beat(seed: int, scale: float) -> Non
     assert (beat_length(signal) <= length).all()
     cut = length < 187
     assert (signal.amax(dim=(1, 2))[cut] > 1 - 1e-5).all()
+    steps = (finished[:, 2, 0] * canvas.scale[2] + canvas.offset[2]).exp()[:, None, None]
+    assert ((signal * steps) - (signal * steps).round()).abs().max() < 0.01
     for beat, n in zip(signal[:, 0], length.int().tolist(), strict=True):
         assert (beat[n:] == 0).all()
         assert n == 187 or beat[:n].min() < 1e-5
@@ -109,12 +113,53 @@ def test_every_generator_draws_learns_and_is_saved(name: str, window: str) -> No
     assert torch.equal(other.eval().sample(label, style, torch.Generator().manual_seed(1)), drawn[0])
 
 
+def test_the_steps_of_the_converter_are_found() -> None:
+    rng = np.random.default_rng(0)
+    for steps in (50, 402, 1000):
+        adc = np.cumsum(rng.integers(-3, 4, 187))
+        adc = np.round((adc - adc.min()) * steps / np.ptp(adc))
+        beat = torch.from_numpy((adc / steps).astype(np.float32))[None, None]
+        values = np.unique(adc)
+        assert converter_steps(beat).item() == round(steps / np.diff(values).min())
+
+
 def test_the_length_has_a_gradient() -> None:
     canvas = canvas_of("kaggle")
-    raw = torch.randn(4, 2, 187, requires_grad=True)
+    raw = torch.randn(4, 3, 187, requires_grad=True)
     canvas.finish(raw)[:, 0].square().sum().backward()
     assert raw.grad is not None
     assert (raw.grad[:, 1] != 0).any()
+
+
+def test_a_critic_sees_hum_that_is_a_hundredth_of_a_beat() -> None:
+    t = torch.arange(187)
+    torch.manual_seed(0)
+    waves = torch.exp(-t / 4) + 0.5 * torch.exp(-(((t - 60) / 9) ** 2))
+    signal = (0.8 * waves + 0.1 + 0.005 * torch.randn(200, 187))[:, None]
+    canvas = Canvas(1, 187, 0, padded=True)
+    canvas.fit(signal, torch.zeros(200, 0))
+    canvases = canvas.encode(signal, torch.zeros(200, 0))
+    hum = canvases.clone()
+    hum[:, 0] += 0.02 * (-1.0) ** t
+    plain, humming = canvas.magnified(canvases), canvas.magnified(hum)
+    assert torch.equal(plain[:, : canvas.channels], canvases)
+    moved = (humming - plain).square().mean(dim=(0, 2)).sqrt()
+    assert moved[-1] > 5 * moved[0]
+    assert plain[:, -1].abs().median() == pytest.approx(0.25 * np.arcsinh(1), abs=0.01)
+    assert plain[:, -1].abs().max() < 2  # a complex does not drown what is around it
+
+
+def test_hum_has_the_heights_it_is_given_and_any_phase() -> None:
+    hum = Hum(1, 192, 4)
+    with torch.no_grad():
+        hum.heights.weight.zero_()
+        hum.heights.bias.zero_()
+        hum.heights.bias[11] = 0.3  # 12/48 of the sampling rate
+    drawn = hum(torch.randn(300, 4), torch.Generator().manual_seed(0))[:, 0]
+    spectrum = torch.fft.rfft(drawn).abs() * 2 / 192
+    torch.testing.assert_close(spectrum[:, 48], torch.full((300,), 0.3))
+    assert spectrum[:, [47, 49, 96]].max() < 1e-4
+    assert torch.fft.rfft(drawn)[:, 48].angle().std() > 1.5
 
 
 def test_each_class_of_the_lstm_gan_has_its_own_pair() -> None:
@@ -130,7 +175,7 @@ def test_each_class_of_the_lstm_gan_has_its_own_pair() -> None:
 def test_a_flow_learns_a_constant_beat() -> None:
     canvas = canvas_of("kaggle")
     signal = torch.zeros(1, 1, 187)
-    signal[0, 0, :100] = torch.linspace(0, 6, 100).cos() / 2 + 0.5
+    signal[0, 0, :100] = ((torch.linspace(0, 6, 100).cos() / 2 + 0.5) * 300).round() / 300
     real = canvas.encode(signal, torch.zeros(1, 0)).expand(32, -1, -1)
     torch.manual_seed(0)
     flow = RectifiedFlow(canvas, 1, 1, hidden=16, steps=10, unconditional=0.0)

@@ -3,7 +3,8 @@
 The first C channels are the signal. Behind them stand E numbers that belong to the whole beat, each as a channel of
 one value repeated over time, so that a convolution sees them next to every sample:
 
-kaggle     E = 1: the beat's length. Behind it a beat is exactly zero, and before it it spans exactly [0, 1].
+kaggle     E = 2: the beat's length, and the logarithm of how many steps of the converter it spans. Behind its length a
+           beat is exactly zero, before it it spans exactly [0, 1], in whole steps.
 centered   E = 5: the logarithms of the RR intervals from which `beats.RR_FEATURES` follow.
 """
 
@@ -17,7 +18,10 @@ from ecg.data.beats import RR_FEATURES
 
 RR_ROOTS = ("previous RR in s", "next RR in s", "local mean in s", "record mean in s", "local irregularity")
 SHORTEST = 2.0  # samples of a padded beat
+STEPS = (16.0, 4096.0)  # fewest and most that a padded beat spans; MIT-BIH's converter has 2048
 SHARPNESS = 2.0  # samples; width of the soft edge that carries the gradient of the length
+MAGNIFIED = 0.25  # of the usual detail in the eyes of a critic; a beat has 1
+SMALLEST = 0.05  # scale, where all training beats are alike
 FLOOR = 1e-3  # of a quantity whose logarithm is taken: irregularity can be 0
 
 
@@ -38,7 +42,7 @@ class Canvas(nn.Module):
     def __init__(self, n_channels: int, n_times: int, n_rr: int, padded: bool) -> None:
         super().__init__()
         self.n_channels, self.n_times, self.n_rr, self.padded = n_channels, n_times, n_rr, padded
-        self.n_numbers = int(padded) + (len(RR_ROOTS) if n_rr else 0)
+        self.n_numbers = 2 * int(padded) + (len(RR_ROOTS) if n_rr else 0)
         n = n_channels + self.n_numbers
         self.register_buffer("offset", torch.zeros(n))  # (C+E,)
         self.register_buffer("scale", torch.ones(n))  # (C+E,)
@@ -57,7 +61,7 @@ class Canvas(nn.Module):
         else:
             centre, spread = torch.zeros(self.n_channels), signal.std(dim=(0, 2))
         self.offset.copy_(torch.cat([centre, numbers.mean(dim=0)]))
-        self.scale.copy_(torch.cat([spread, numbers.std(dim=0)]).clamp_min(1e-6))
+        self.scale.copy_(torch.cat([spread, numbers.std(dim=0)]).clamp_min(SMALLEST))
         some = slice(None, None, 1 + len(signal) // 10_000)
         detail = _detail(self.encode(signal[some], rr[some])[:, : self.n_channels]).abs()  # (m, C, T)
         inside = (signal[some] != 0).any(dim=1) | (not self.padded)  # (m, T)
@@ -72,18 +76,20 @@ class Canvas(nn.Module):
     def finish(self, drawn: Tensor) -> Tensor:
         """Makes what a network drew (B, C+E, T) obey the window; differentiable.
 
-        Each number becomes constant over time. A padded beat is stretched to [0, 1] up to its length, and zero
-        behind it; the gradient of the length flows through a soft edge.
+        Each number becomes constant over time. A padded beat is stretched to [0, 1] up to its length, rounded to steps
+        of the converter, and zero behind it; gradients pass the rounding, that of the length through a soft edge.
         """
         drawn = drawn.float()
         signal = drawn[:, : self.n_channels]
         numbers = drawn[:, self.n_channels :].mean(dim=2, keepdim=True)  # (B, E, 1)
         if self.padded:
-            offset, scale = self.offset[self.n_channels], self.scale[self.n_channels]
-            length = (numbers[:, :1] * scale + offset).clamp(SHORTEST, self.n_times)  # (B, 1, 1), samples
-            length = length + (length.round() - length).detach()  # whole samples forward, its gradient unchanged
-            signal = self._pad(signal, length)
-            numbers = torch.cat([(length - offset) / scale, numbers[:, 1:]], dim=1)
+            own = slice(self.n_channels, self.n_channels + 2)
+            offset, scale = self.offset[own, None], self.scale[own, None]
+            length, steps = (numbers[:, :2] * scale + offset).split(1, dim=1)  # (B, 1, 1) each
+            length = _rounded(length.clamp(SHORTEST, self.n_times))
+            steps = _rounded(steps.exp().clamp(*STEPS))
+            signal = self._pad(signal, length, steps.detach())
+            numbers = torch.cat([(torch.cat([length, steps.log()], dim=1) - offset) / scale, numbers[:, 2:]], dim=1)
         return torch.cat([signal, numbers.expand(-1, -1, self.n_times)], dim=1)
 
     def magnified(self, canvas: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ class Canvas(nn.Module):
         them, and a classifier does.
         """
         detail = _detail(canvas[:, : self.n_channels]) / self.grain[:, None]
-        return torch.cat([canvas, torch.asinh(detail)], dim=1)  # the complexes' own detail would be far too large
+        return torch.cat([canvas, MAGNIFIED * torch.asinh(detail)], dim=1)  # a complex would be far too large without
 
     def decode(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
         """Finished canvas (B, C+E, T) -> signals (B, C, T) and RR features (B, R)."""
@@ -101,16 +107,16 @@ class Canvas(nn.Module):
         signal = canvas[:, : self.n_channels]
         if self.padded:
             signal = signal.clamp(0, 1)
-        roots = canvas[:, self.n_channels + int(self.padded) :, 0]  # (B, 5) or (B, 0)
+        roots = canvas[:, self.n_channels + 2 * int(self.padded) :, 0]  # (B, 5) or (B, 0)
         return signal, _features(roots) if self.n_rr else roots
 
     def _numbers(self, signal: Tensor, rr: Tensor) -> Tensor:
         """(B, E), in natural units."""
-        parts = [beat_length(signal)[:, None]] if self.padded else []
+        parts = [torch.stack([beat_length(signal), converter_steps(signal).log()], dim=1)] if self.padded else []
         return torch.cat([*parts, _roots(rr)], dim=1) if self.n_rr else torch.cat([*parts, signal[:, 0, :0]], dim=1)
 
-    def _pad(self, signal: Tensor, length: Tensor) -> Tensor:
-        """Signals (B, C, T) in [-1, 1] and whole lengths (B, 1, 1) -> signals that span it, and end in -1."""
+    def _pad(self, signal: Tensor, length: Tensor, steps: Tensor) -> Tensor:
+        """Signals (B, C, T) in [-1, 1], whole lengths and steps (B, 1, 1) -> signals that span it, and end in -1."""
         at = torch.arange(self.n_times, device=signal.device)
         inside = at < length  # (B, 1, T)
         low = signal.masked_fill(~inside, torch.inf).amin(dim=2, keepdim=True)
@@ -119,6 +125,7 @@ class Canvas(nn.Module):
         whole = (length < self.n_times) & (high - low > 1e-2)
         stretched = 2 * (signal - low) / torch.where(whole, high - low, 1.0) - 1
         signal = torch.where(whole, stretched, signal.clamp(-1, 1))
+        signal = 2 * _rounded((signal + 1) / 2 * steps) / steps - 1
         soft = torch.sigmoid((length - 0.5 - at) / SHARPNESS)  # (B, 1, T)
         mask = inside + soft - soft.detach()  # the value of the hard edge, the gradient of the soft one
         return (signal + 1) * mask - 1
@@ -127,6 +134,22 @@ class Canvas(nn.Module):
 def _detail(signal: Tensor) -> Tensor:
     """What a moving average over five samples takes away."""
     return signal - F.avg_pool1d(signal, 5, stride=1, padding=2, count_include_pad=False)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """Whole numbers forward, the gradient unchanged."""
+    return x + (x.round() - x).detach()
+
+
+def converter_steps(signal: Tensor) -> Tensor:
+    """Whole steps of the analogue-to-digital converter that beats (B, C, T) in [0, 1] span, (B,).
+
+    The smallest difference between two values of a beat is one step, since neighbouring samples often differ by one.
+    """
+    values = signal.flatten(1).sort(dim=1).values
+    step = values.diff(dim=1)
+    step = step.masked_fill(step < 1 / (2 * STEPS[1]), 1.0).amin(dim=1)
+    return (1 / step).round().clamp(*STEPS)
 
 
 def beat_length(signal: Tensor) -> Tensor:
