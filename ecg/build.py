@@ -25,14 +25,15 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-from ecg.augmentation.balance import Balanced, missing, oversample, smote, undersample
-from ecg.augmentation.transforms import Waveform
+from ecg.augmentation.balance import Balanced, missing, oversample, smote, target_of, undersample
+from ecg.augmentation.noise import noise_folder, read_noise
+from ecg.augmentation.transforms import Mix, Waveform
 from ecg.callbacks import BatchSeed, ema
 from ecg.classifier import Classifier
 from ecg.config import Balance, ClassWeights
 from ecg.data import synthetic
 from ecg.data.aami import CLASSES
-from ecg.data.beats import Beats
+from ecg.data.beats import HIGHPASS_HZ, Beats
 from ecg.data.datamodule import BeatDataModule
 from ecg.data.sources import Source
 from ecg.data.splits import Positions, Protocol, Split
@@ -106,8 +107,8 @@ def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
     rng = np.random.default_rng(cfg.seed)
     log.info("Balance %s: %s", method, ", ".join(f"{name} + {n:,}" for name, n in wanted.items()) or "nothing to add")
     if method == Balance.undersample:
-        target = counts[a.balance_to] if a.balance_to else sorted(counts.values())[-2]
-        return Balanced(undersample(label, target, rng), signal[:0], rr[:0], label[:0])
+        kept = undersample(label, target_of(counts, a.balance_to), rng)
+        return Balanced(kept, signal[:0], rr[:0], label[:0])
     if method == Balance.oversample:
         return oversample(signal, rr, label, added, rng)
     if method == Balance.gan:
@@ -119,7 +120,8 @@ def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
         }
         origin = {"beats": str(a.beats), **told}
         return Balanced(np.arange(len(label)), fitting.signal[at], fitting.rr[at], index[fitting.label[at]], origin)
-    return smote(signal, rr, label, added, cfg.seed, tomek=method == Balance.smote_tomek)
+    tomek = method == Balance.smote_tomek
+    return smote(signal, rr, label, added, cfg.seed, names=split.classes, tomek=tomek)
 
 
 def _warn_of_two_corrections(cfg: DictConfig) -> None:
@@ -133,12 +135,29 @@ def _warn_of_two_corrections(cfg: DictConfig) -> None:
 
 
 def transforms(cfg: DictConfig, data: BeatDataModule) -> Waveform | None:
-    """The transforms of `augmentation` that are switched on; None where all are off."""
-    strengths = _arguments(cfg.augmentation.transforms)
-    on = any(value not in (None, 0.0) for key, value in strengths.items() if key not in ("hum_hz", "_convert_"))
+    """The transforms of single beats that are switched on in `augmentation`; None where all are off.
+
+    Raises:
+        UserError: recorded noise is asked for, and its records are absent, broken or too short.
+    """
+    strengths = _arguments(cfg.augmentation.transforms, drop=("mixup", "cutmix"))
     strengths.pop("_convert_")
-    padded = str(cfg.data.window) == "kaggle"
-    return Waveform(sfreq=data.beats.sfreq, padded=padded, peak=peak(cfg, data), **strengths) if on else None
+    if not any(value not in (None, 0.0) for key, value in strengths.items() if key != "hum_hz"):
+        return None
+    recorded, padded = None, str(cfg.data.window) == "kaggle"
+    if strengths["recorded_snr"] is not None:
+        # Centred beats are high-passed, and so is what is added to them.
+        folder, n_times = noise_folder(cfg.augmentation.noise_dir), data.beats.signal.shape[2]
+        recorded = torch.from_numpy(read_noise(folder, data.beats.sfreq, n_times, None if padded else HIGHPASS_HZ))
+    return Waveform(sfreq=data.beats.sfreq, padded=padded, peak=peak(cfg, data), recorded=recorded, **strengths)
+
+
+def mix(cfg: DictConfig, data: BeatDataModule) -> Mix | None:
+    """The blending of beats with one another that `augmentation` switches on; None where it is off."""
+    t = cfg.augmentation.transforms
+    if not (t.mixup or t.cutmix):
+        return None
+    return Mix(len(data.split_of.classes), padded=str(cfg.data.window) == "kaggle", mixup=t.mixup, cutmix=t.cutmix)
 
 
 def peak(cfg: DictConfig, data: BeatDataModule) -> int:
@@ -174,6 +193,7 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
         weight_decay=o.weight_decay,
         warmup=o.warmup,
         transforms=transforms(cfg, data),
+        mix=mix(cfg, data),
     )
 
 

@@ -25,6 +25,7 @@ class Classifier(pl.LightningModule):
         weight_decay: on weights of two dimensions or more.
         warmup: share of the steps in which the rate rises.
         transforms: signals (B, C, T) and RR features (B, R) -> the same, changed; for training beats alone.
+        mix: signals, RR features and labels (B,) -> the same, blended, with labels (B, n_classes); likewise.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Classifier(pl.LightningModule):
         weight_decay: float,
         warmup: float,
         transforms: nn.Module | None = None,
+        mix: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.transforms = transforms
+        self.transforms, self.mix = transforms, mix
         self.network, self.loss, self.classes = network, loss, classes
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
         n = len(classes)
@@ -58,8 +60,12 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch; the epoch's mean is logged."""
-        signal, rr = self.transforms(batch.signal, batch.rr) if self.transforms else (batch.signal, batch.rr)
-        loss = self.loss(self.network(signal, rr), batch.label)
+        signal, rr, label, _ = batch
+        if self.transforms:
+            signal, rr = self.transforms(signal, rr)
+        if self.mix:
+            signal, rr, label = self.mix(signal, rr, label)
+        loss = self.loss(self.network(signal, rr), label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         return loss
 

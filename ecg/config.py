@@ -193,11 +193,14 @@ class TransformsConfig:
     wander_snr: float | None = None  # dB, the same for the baseline's wander
     hum_snr: float | None = None  # dB, the same for power-line hum
     hum_hz: float = 50.0  # Hz of the hum: 50 or 60
+    recorded_snr: float | None = None  # dB, the same for recorded noise, of which noise_dir holds the records
     scale: float = 0.0  # largest relative change of the amplitude
     offset: float = 0.0  # largest offset, in standard deviations of the beat
     shift: float = 0.0  # s, largest shift of the beat in its window
     warp: float = 0.0  # largest relative change of the tempo; the RR intervals change with it
     mask: float = 0.0  # s, length of a stretch that is hidden
+    mixup: float = 0.0  # largest share of another beat that is blended in, labels alike; at most 0.5
+    cutmix: float = 0.0  # largest share of the beat that another one's replaces, labels alike; at most 0.5
 
 
 @dataclass
@@ -208,6 +211,7 @@ class AugmentationConfig:
     balance_to: str | None = None  # class that the smaller ones are filled up to; null: the second largest
     share: float = 1.0  # of the beats that are lacking, added; the same for every balance that adds
     beats: str | None = None  # (gan) run folder of synth.py, or the folder of a set
+    noise_dir: str | None = None  # (recorded_snr) folder of the records bw, em and ma; null: nstdb/ in ECG_DATA_DIR
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
 
 
@@ -579,6 +583,16 @@ def _check_augmentation(cfg: Any) -> None:
             raise UserError(f"augmentation.transforms.{key} is {a.transforms[key]}: it must be at least 0.")
     if not 0 <= a.transforms.warp < 0.5:
         raise UserError(f"augmentation.transforms.warp is {a.transforms.warp}: it must be at least 0 and below 0.5.")
+    for key in ("mixup", "cutmix"):
+        if not 0 <= a.transforms[key] <= 0.5:
+            raise UserError(
+                f"augmentation.transforms.{key} is {a.transforms[key]}: it must be at least 0 and at most 0.5, "
+                "where both beats have an equal share."
+            )
+    if a.noise_dir and a.transforms.recorded_snr is None:
+        raise UserError(
+            "augmentation.noise_dir is given, and nothing uses it: add augmentation.transforms.recorded_snr=10."
+        )
 
 
 def _check_data(cfg: Any) -> None:

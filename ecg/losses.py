@@ -35,8 +35,13 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Logits (B, n_classes), labels (B,) -> scalar."""
-        return F.cross_entropy(logits.float(), label, self.weight, label_smoothing=self.label_smoothing)
+        """Logits (B, n_classes), labels (B,) or shares of the classes (B, n_classes) -> scalar."""
+        logits = logits.float()
+        if label.ndim == 1:
+            return F.cross_entropy(logits, label, self.weight, label_smoothing=self.label_smoothing)
+        # For shares torch divides by the number of beats; here, as for labels, by their weights.
+        total = F.cross_entropy(logits, label, self.weight, reduction="sum", label_smoothing=self.label_smoothing)
+        return total / (label @ self.weight).sum()
 
 
 class Focal(CrossEntropy):
@@ -56,9 +61,10 @@ class Focal(CrossEntropy):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Logits (B, n_classes), labels (B,) -> scalar."""
-        logits = logits.float()
-        p_t = torch.softmax(logits, dim=-1).gather(1, label[:, None]).squeeze(1)  # (B,)
-        ce = F.cross_entropy(logits, label, reduction="none", label_smoothing=self.label_smoothing)  # (B,)
-        alpha_t = self.weight[label]  # (B,)
-        return (alpha_t * (1 - p_t) ** self.gamma * ce).sum() / alpha_t.sum()
+        """Logits (B, n_classes), labels (B,) or shares of the classes (B, n_classes) -> scalar."""
+        log_p = torch.log_softmax(logits.float(), dim=-1)  # (B, n_classes)
+        share = F.one_hot(label, logits.shape[1]) if label.ndim == 1 else label  # (B, n_classes)
+        # Of each class as if it were the label; the shares then weigh them.
+        ce = -(1 - self.label_smoothing) * log_p - self.label_smoothing * log_p.mean(dim=-1, keepdim=True)
+        alpha = share * self.weight
+        return (alpha * (1 - log_p.exp()) ** self.gamma * ce).sum() / alpha.sum()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecg.data.beats import rr_features
-from ecg.generators.blocks import Hum
+from ecg.generators.blocks import Interference
 from ecg.generators.canvas import Canvas, beat_length, converter_steps
 from ecg.generators.generator import Generator
 from ecg.generators.lstm_gan import LSTMGAN
@@ -150,7 +150,7 @@ def test_a_critic_sees_hum_that_is_a_hundredth_of_a_beat() -> None:
 
 
 def test_hum_has_the_heights_it_is_given_and_any_phase() -> None:
-    hum = Hum(1, 192, 4)
+    hum = Interference(1, 192, 4)
     with torch.no_grad():
         hum.heights.weight.zero_()
         hum.heights.bias.zero_()
@@ -160,6 +160,10 @@ def test_hum_has_the_heights_it_is_given_and_any_phase() -> None:
     torch.testing.assert_close(spectrum[:, 48], torch.full((300,), 0.3))
     assert spectrum[:, [47, 49, 96]].max() < 1e-4
     assert torch.fft.rfft(drawn)[:, 48].angle().std() > 1.5
+    with torch.no_grad():
+        hum.heights.bias.zero_()
+        hum.heights.bias[-1] = 0.2
+    assert hum(torch.randn(300, 4), torch.Generator().manual_seed(0)).std() == pytest.approx(0.2, rel=0.02)
 
 
 def test_each_class_of_the_lstm_gan_has_its_own_pair() -> None:

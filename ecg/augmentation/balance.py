@@ -6,7 +6,7 @@ be compared. Validation and test beats are never touched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,8 +44,13 @@ def missing(counts: Mapping[str, int], balance_to: str | None, share: float = 1.
             normal beats would multiply the rare ones a hundred times.
         share: of what is lacking.
     """
-    target = counts[balance_to] if balance_to else sorted(counts.values())[-2]
+    target = target_of(counts, balance_to)
     return {name: round(share * (target - n)) for name, n in counts.items() if round(share * (target - n)) > 0}
+
+
+def target_of(counts: Mapping[str, int], balance_to: str | None) -> int:
+    """The beats of the class `balance_to`, of the second largest where it is None."""
+    return counts[balance_to] if balance_to else sorted(counts.values())[-2:][0]
 
 
 def oversample(
@@ -82,6 +87,7 @@ def smote(
     added: Mapping[int, int],
     seed: int,
     *,
+    names: Sequence[str],
     tomek: bool = False,
     neighbours: int = 5,
 ) -> Balanced:
@@ -96,8 +102,10 @@ def smote(
         label: (n,).
         added: beats to add by label.
         seed: of the draws.
-        tomek: afterwards removes the larger class's beat of each pair of mutual nearest neighbours of different
-            classes (Batista et al. 2004). It compares all beats with all, which takes minutes for a hundred thousand.
+        names: of the classes, by label.
+        tomek: afterwards removes the beat of the largest class of each pair of mutual nearest neighbours of different
+            classes (Batista et al. 2004). Beats of other classes stay: they are rare, or have just been added. It
+            compares all beats with all, which takes minutes for a hundred thousand.
         neighbours: how many; fewer where a class is smaller.
 
     Raises:
@@ -111,7 +119,10 @@ def smote(
     for c, m in added.items():
         at = np.flatnonzero(label == c)
         if len(at) < 2:
-            raise UserError(f"SMOTE needs two training beats of a class, and one has {len(at)}: use another balance.")
+            raise UserError(
+                f"SMOTE needs two training beats of a class, and {names[c]} has {len(at)}: use another "
+                "augmentation.balance, or leave the class out of protocol.classes."
+            )
         # Beats of one class alone, beside a class that is not touched: SMOTE looks at no other.
         others = np.flatnonzero(label != c)[:1]
         made = SMOTE(sampling_strategy={c: len(at) + m}, k_neighbors=min(neighbours, len(at) - 1), random_state=seed)
@@ -121,7 +132,7 @@ def smote(
     beats, labels = np.concatenate(x), np.concatenate(y)
     kept = np.arange(len(labels))
     if tomek:
-        links = TomekLinks(n_jobs=-1)
+        links = TomekLinks(sampling_strategy="majority", n_jobs=-1)
         links.fit_resample(beats, labels)
         kept = np.sort(links.sample_indices_)
     new = kept[kept >= n]

@@ -99,11 +99,11 @@ class Clocks(nn.Module):
         return x + self.mix(waves.contiguous(memory_format=torch.channels_last).to(x.dtype))
 
 
-class Hum(nn.Module):
-    """Sines of random phase whose heights the latent sets: (B, latent) -> (B, channels, T).
+class Interference(nn.Module):
+    """White noise and sines of random phase whose heights the latent sets: (B, latent) -> (B, channels, T).
 
-    Recordings hold the hum of the power line and of the tape that they were kept on: thin lines of the spectrum, which
-    convolutions and white noise cannot draw. The frequencies are 1/48 to 24/48 of the sampling rate; at 120 Hz, 25, 30,
+    Recordings hold muscle noise, and the hum of the power line and of the tape that they were kept on: thin lines of the
+    spectrum, which convolutions cannot draw. The frequencies are 1/48 to 24/48 of the sampling rate; at 120 Hz, 25, 30,
     50 and 60 Hz are among them.
     """
 
@@ -111,8 +111,8 @@ class Hum(nn.Module):
 
     def __init__(self, channels: int, n_times: int, latent: int, n_frequencies: int = 24) -> None:
         super().__init__()
-        self.channels = channels
-        self.heights = nn.Linear(latent, channels * n_frequencies)
+        self.channels, self.n_times = channels, n_times
+        self.heights = nn.Linear(latent, channels * (n_frequencies + 1))  # the last is that of the noise
         with torch.no_grad():
             self.heights.weight *= 0.1
             self.heights.bias.fill_(0.01)
@@ -122,10 +122,11 @@ class Hum(nn.Module):
 
     def forward(self, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """See the class."""
-        heights = self.heights(w).float().unflatten(1, (self.channels, -1))  # (B, channels, frequencies)
-        shape = (len(w), 1, heights.shape[2])
-        phase = 2 * math.pi * torch.rand(shape, generator=rng, device=w.device)
-        return torch.cat([heights * phase.cos(), heights * phase.sin()], dim=2) @ self.waves
+        heights = self.heights(w).float().unflatten(1, (self.channels, -1))  # (B, channels, frequencies + 1)
+        lines, floor = heights[:, :, :-1], heights[:, :, -1:]
+        phase = 2 * math.pi * torch.rand(len(w), 1, lines.shape[2], generator=rng, device=w.device)
+        hum = torch.cat([lines * phase.cos(), lines * phase.sin()], dim=2) @ self.waves  # (B, channels, T)
+        return hum + floor * torch.randn(hum.shape, generator=rng, device=w.device)
 
 
 class ConvGenerator(nn.Module):
@@ -160,7 +161,7 @@ class ConvGenerator(nn.Module):
         self.patch = nn.Conv2d(hidden, 16 * PATCH, KERNEL, padding=PADDING)
         self.texture = nn.Linear(width, 16)
         self.last = nn.Conv2d(16, channels, (1, 9), padding=(0, 4))
-        self.hum = Hum(channels, n_times, width)
+        self.interference = Interference(channels, n_times, width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -173,7 +174,7 @@ class ConvGenerator(nn.Module):
         x = self.patch(F.leaky_relu(self.clocks3(x, w), 0.2))  # (B, 16 * 4, 1, T / 4)
         x = x.unflatten(1, (16, PATCH)).permute(0, 1, 3, 4, 2).flatten(3)  # (B, 16, 1, T)
         x = torch.addcmul(x, self.texture(w)[:, :, None, None], _white(x, rng))
-        return self.last(F.leaky_relu(x, 0.2))[:, :, 0, : self.n_times].float() + self.hum(w, rng)
+        return self.last(F.leaky_relu(x, 0.2))[:, :, 0, : self.n_times].float() + self.interference(w, rng)
 
 
 class ConvCritic(nn.Module):
