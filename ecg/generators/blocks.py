@@ -102,9 +102,9 @@ class Clocks(nn.Module):
 class Interference(nn.Module):
     """White noise and sines of random phase whose heights the latent sets: (B, latent) -> (B, channels, T).
 
-    Recordings hold muscle noise, and the hum of the power line and of the tape that they were kept on: thin lines of the
-    spectrum, which convolutions cannot draw. The frequencies are 1/48 to 24/48 of the sampling rate; at 120 Hz, 25, 30,
-    50 and 60 Hz are among them.
+    Recordings hold muscle noise, and the hum of the power line and of the tape that they were kept on: thin lines of
+    the spectrum, which convolutions cannot draw. The frequencies are 1/48 to 24/48 of the sampling rate; at 120 Hz, 25,
+    30, 50 and 60 Hz are among them.
     """
 
     waves: Tensor
