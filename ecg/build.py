@@ -60,12 +60,16 @@ def cache_dir(cfg: DictConfig) -> Path:
 
 def source(cfg: DictConfig) -> Source:
     """Where beats come from: `data`."""
-    return instantiate(_arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ()))
+    arguments = _arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ())
+    if "patients" in arguments:
+        arguments["patients"] = arguments["patients"] or {}
+    return instantiate(arguments)
 
 
 def protocol(cfg: DictConfig) -> Protocol:
     """How they are divided: `protocol`."""
-    return instantiate(_arguments(cfg.protocol, drop=("name", "window", "lead")))
+    arguments = _arguments(cfg.protocol, drop=("name", "window", "lead"))
+    return instantiate({**arguments, "keep": arguments["keep"] or {}})
 
 
 def datamodule(cfg: DictConfig) -> BeatDataModule:

@@ -117,7 +117,7 @@ class WfdbConfig(DataConfig):
     lead: str = "auto"  # others' leads have other names
     dir: str = MISSING  # folder of the records
     annotator: str = "atr"  # ending of the annotation files
-    patients: dict[str, str] = field(default_factory=dict)  # record: patient, for people with several records
+    patients: Any = None  # record: patient, for people with several records, such as {rec1: anna, rec2: anna}
 
 
 # -- protocol -----------------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class ProtocolConfig:
     exclude: list[str] = field(default_factory=list)  # records that take no part
     validation: float = 0.2  # share of the training side
     split_seed: int = 0  # of the split; not the seed of the training
-    keep: dict[str, float] = field(default_factory=dict)  # class: share of its training beats kept, to try scarcity
+    keep: Any = None  # class: share of its training beats kept, to try scarcity, such as {S: 0.1, F: 0.1}
 
 
 @dataclass
@@ -607,8 +607,12 @@ def _check_data(cfg: Any) -> None:
         raise UserError("data=wfdb needs the folder of the records: add data.dir=FOLDER.")
     if unknown := set(cfg.protocol.classes) - {"N", "S", "V", "F", "Q"}:
         raise UserError(f"protocol.classes has {', '.join(sorted(unknown))}: the classes are N, S, V, F and Q.")
-    for name, share in cfg.protocol.keep.items():
-        if name not in cfg.protocol.classes or not 0 < share <= 1:
+    # Hydra takes a mapping on the command line only for a key of any type.
+    for key, example in (("protocol.keep", "{S: 0.1, F: 0.1}"), ("data.patients", "{rec1: anna, rec2: anna}")):
+        if (value := _value(cfg, key)) is not None and not OmegaConf.is_dict(value):
+            raise UserError(f"{key} is {value}: write it as '{key}={example}'.")
+    for name, share in (cfg.protocol.keep or {}).items():
+        if name not in cfg.protocol.classes or not isinstance(share, int | float) or not 0 < share <= 1:
             raise UserError(
                 f"protocol.keep has {name}: {share}, and takes shares above 0 and at most 1 of the classes "
                 f"{', '.join(cfg.protocol.classes)}."

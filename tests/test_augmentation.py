@@ -18,14 +18,16 @@ from ecg.data.aami import CLASSES
 from ecg.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-TINY = ["data.n_patients=10", "data.minutes=1", "protocol=random", "logger=none", "paths.run_dir=unused"]
+TINY = ["protocol=random", "name=tiny", "logger=none", "paths.run_dir=unused"]
+SIMULATED = ["data.n_patients=10", "data.minutes=1"]
 ADDING = ("oversample", "smote", "gan")
 register()
 
 
 def composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [*TINY, *overrides])
+        simulated = [] if any(override.startswith("data=") for override in overrides) else SIMULATED
+        return compose("train", [*TINY, *simulated, *overrides])
 
 
 def datamodule(cache: Path, *overrides: str) -> Any:
@@ -95,7 +97,7 @@ def test_smote_lies_between_beats_of_the_class_and_as_many_are_added(n: int, m: 
 
 def test_smote_of_a_single_beat_names_class_and_count() -> None:
     signal, rr, label = np.zeros((3, 1, 4), np.float32), np.zeros((3, 0), np.float32), np.array([0, 1, 1])
-    with pytest.raises(UserError, match="F has 1: use another augmentation.balance"):
+    with pytest.raises(UserError, match=r"F has 1: use another augmentation\.balance"):
         smote(signal, rr, label, {0: 2}, 0, names="FN")
 
 
@@ -186,6 +188,9 @@ def test_scarcity_keeps_a_share_of_the_training_beats_alone(plain: Any, cache: P
         (["augmentation.noise_dir=x"], "nothing uses it: add augmentation.transforms.recorded_snr"),
         (["protocol.keep={X: 0.5}"], "protocol.keep has X"),
         (["protocol.keep={S: 0}"], "protocol.keep has S: 0"),
+        (["protocol.keep={S: few}"], "protocol.keep has S: few"),
+        (["protocol.keep=0.1"], "protocol.keep is 0.1: write it as 'protocol.keep={S: 0.1, F: 0.1}'"),
+        (["data=wfdb", "data.dir=x", "data.patients=anna"], "data.patients is anna: write it as"),
     ],
 )
 def test_wrong_choices_are_refused(overrides: list[str], message: str) -> None:
@@ -277,3 +282,12 @@ def test_transforms_are_built_as_they_are_chosen(plain: Any, noise_dir: Path) ->
     assert not made.state_dict()  # a checkpoint does not carry the noise
     assert mixed is not None
     assert (mixed.cutmix, mixed.mixup) == (0.3, 0.0)
+
+
+def test_patients_of_ones_own_records_are_named_on_the_command_line(tmp_path: Path) -> None:
+    from ecg import build
+
+    named = composed("data=wfdb", f"data.dir={tmp_path}", "data.patients={rec1: anna, rec2: anna}")
+    check(named)
+    assert build.source(named).patients == {"rec1": "anna", "rec2": "anna"}  # type: ignore[attr-defined]
+    assert build.source(composed("data=wfdb", f"data.dir={tmp_path}")).patients == {}  # type: ignore[attr-defined]

@@ -76,6 +76,28 @@ def test_averaged_weights_follow_their_equation() -> None:
     torch.testing.assert_close(classifier.network.linear.weight, average)
 
 
+def test_transforms_and_mix_see_training_beats_alone() -> None:
+    seen: list[int] = []
+
+    class Spy(nn.Module):
+        def forward(self, signal: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            seen.append(len(signal))
+            assert len(rest) == 1 or rest[1].dtype == torch.int64
+            return (signal, *rest)
+
+    data = make_data()
+    loss = CrossEntropy(data.class_counts())
+    classifier = Classifier(
+        Linear(), loss, ("N", "V"), lr=0.1, weight_decay=0.0, warmup=0.25, transforms=Spy(), mix=Spy()
+    )
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet)
+    trainer.fit(classifier, data)
+    assert len(seen) == 2 * trainer.global_step  # once by each, nothing in validation
+    trainer.validate(classifier, data, verbose=False)
+    assert len(seen) == 2 * trainer.global_step
+
+
 def test_shift_is_the_best_on_the_beats_it_is_given() -> None:
     # Two classes, 1 in 20 rare; the logits carry the prior of the training, which costs the rare class its recall.
     torch.manual_seed(0)

@@ -40,11 +40,12 @@ def test_every_schema_is_an_option_and_every_option_has_its_schema() -> None:
         assert options(group) == sorted(schemas)
 
 
-GROUPS = ("model", "loss", "protocol", "callbacks", "trainer")
+GROUPS = ("model", "loss", "protocol", "augmentation", "callbacks", "trainer")
+NEED_MORE = [("protocol", "kaggle"), ("augmentation", "gan")]  # real records, a synthetic set
 CASES = [(group, option) for group in GROUPS for option in options(group)]
 
 
-@pytest.mark.parametrize(("group", "option"), [c for c in CASES if c not in [("protocol", "kaggle")]])
+@pytest.mark.parametrize(("group", "option"), [c for c in CASES if c not in NEED_MORE])
 def test_every_option_composes_builds_and_runs(group: str, option: str, tmp_path: Path) -> None:
     from ecg import build
     from ecg.callbacks import History

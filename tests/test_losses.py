@@ -40,6 +40,17 @@ def test_losses_take_half_precision_and_fall_with_training(loss: torch.nn.Module
     assert loss(better, label) < first
 
 
+@pytest.mark.parametrize("loss", [CrossEntropy(COUNTS, "log", 0.1), Focal(COUNTS, 2.0, "log", 0.1)])
+def test_shares_of_classes_are_taken_as_labels_are(loss: torch.nn.Module) -> None:
+    logits, label, other = torch.randn(20, 3), torch.randint(3, (20,)), torch.randint(3, (20,))
+    one, two = F.one_hot(label, 3).float(), F.one_hot(other, 3).float()
+    torch.testing.assert_close(loss(logits, one), loss(logits, label))
+    # Halves of two labels: the mean of both losses, each with the weight that its labels have.
+    weights = [loss.weight[at].sum() for at in (label, other)]  # type: ignore[index]
+    both = (weights[0] * loss(logits, label) + weights[1] * loss(logits, other)) / sum(weights)
+    torch.testing.assert_close(loss(logits, (one + two) / 2), both)
+
+
 def test_label_smoothing_is_torchs() -> None:
     logits, label = torch.randn(20, 3), torch.randint(3, (20,))
     expected = F.cross_entropy(logits, label, label_smoothing=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -145,6 +146,54 @@ def test_multirun(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["waveform", "augmentation.balance=smote", "augmentation.transforms.mixup=0.5"], r"waveform: \d+ S, .* added"),
+        (["gan"], r"gan: \d+ S, .* beats added"),
+    ],
+)
+def test_augmented_training(overrides: list[str], told: str, tmp_path: Path) -> None:
+    arguments = [f"augmentation={overrides[0]}", *overrides[1:], "protocol=random", "logger=none"]
+    if overrides == ["gan"]:
+        arguments.append(f"augmentation.beats={synthetic_set(tmp_path, 'protocol=random')}")
+    ended = train(tmp_path, *arguments, "trainer.max_epochs=1")
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(told, (tmp_path / "run" / "report.html").read_text())
+    provenance = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    if overrides == ["gan"]:
+        written = json.loads((tmp_path / "set" / "provenance.json").read_text())
+        assert provenance["synthetic_set"]["sha256"] == written["sha256"]
+    else:
+        assert "synthetic_set" not in provenance
+
+
+def synthetic_set(tmp_path: Path, *overrides: str) -> Path:
+    """A set as if fitted on the training beats of `train`: those beats, many times over."""
+    from hydra import compose, initialize_config_dir
+
+    from ecg import build
+    from ecg.config import register
+    from ecg.data import synthetic
+
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        names = ["name=tiny", "paths.run_dir=unused", f"paths.cache_dir={tmp_path}/cache"]
+        cfg = compose("train", [*TINY, *names, *overrides])
+    data = build.datamodule(cfg)
+    beats = data.beats.take(np.concatenate([data.split_of.train] * 10))
+    provenance = {
+        "classes": list(data.split_of.classes),
+        "source": "simulated",
+        "window": synthetic.window_of(cfg.data),
+        "fitted_on": synthetic.places(data.beats, data.split_of.train),
+        "chosen_on": synthetic.places(data.beats, data.split_of.validation),
+    }
+    chunk = synthetic.Chunk(beats.signal, beats.rr, beats.label)
+    shape = (*beats.signal.shape[1:], beats.rr.shape[1])
+    return synthetic.write(tmp_path / "set", [chunk], n=len(beats), shape=shape, provenance=provenance)
+
+
 def test_absent_hardware_is_one_sentence(tmp_path: Path) -> None:
     ended = train(tmp_path, "trainer.accelerator=gpu")
     assert "trainer.accelerator=gpu cannot be had on this machine, only auto, cpu" in sentence(ended)
