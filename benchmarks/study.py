@@ -21,11 +21,12 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BASE = ["data=mitbih", "protocol=kaggle", "model=cnn", "model.hidden=48", "callbacks.patience=null"]
-BASE += ["trainer.max_epochs=null", "n_bootstrap=10", "logger=none", "trainer.enable_progress_bar=false"]
+BASE += ["n_bootstrap=10", "logger=none", "trainer.enable_progress_bar=false"]
 KEPT = "{N: 0.1, S: 0.1, V: 0.1, F: 0.1, Q: 0.1}"
 REGIMES = {
-    "all": ["trainer.max_steps=3700"],
-    "scarce": [f"protocol.keep={KEPT}", "trainer.max_steps=1500", "trainer.check_val_every_n_epoch=4"],
+    # An epoch is as many batches in every arm, however many beats it has, so that all are validated as often.
+    "all": ["trainer.limit_train_batches=370", "trainer.max_epochs=10"],
+    "scarce": [f"protocol.keep={KEPT}", "trainer.limit_train_batches=60", "trainer.max_epochs=24"],
 }
 ARMS = {
     "none": ["augmentation=none"],

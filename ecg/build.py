@@ -346,7 +346,7 @@ def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
     if fits_generator:
         chosen.append(run.gallery)
     elif cfg.callbacks.patience is not None:
-        chosen.append(EarlyStopping(monitor, mode=mode, patience=cfg.callbacks.patience))
+        chosen.append(EarlyStopping(monitor, mode=mode, patience=cfg.callbacks.patience, strict=False))
     if (decay := (cfg.fit if fits_generator else cfg.callbacks).ema_decay) is not None:
         chosen.append(ema(decay))
     if has_logger and not cfg.trainer.fast_dev_run:

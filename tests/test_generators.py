@@ -163,7 +163,7 @@ def test_hum_has_the_heights_it_is_given_and_any_phase() -> None:
     with torch.no_grad():
         hum.heights.bias.zero_()
         hum.heights.bias[-1] = 0.2
-    assert float(hum(torch.randn(300, 4), torch.Generator().manual_seed(0)).std()) == pytest.approx(0.2, rel=0.02)
+    assert hum(torch.randn(300, 4), torch.Generator().manual_seed(0)).std().item() == pytest.approx(0.2, rel=0.02)
 
 
 def test_each_class_of_the_lstm_gan_has_its_own_pair() -> None:

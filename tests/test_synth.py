@@ -18,7 +18,7 @@ from ecg.data.synthetic import read
 
 ROOT = Path(__file__).parents[1]
 GENERATORS = sorted(path.stem for path in (ROOT / "conf" / "generator").glob("*.yaml"))
-TINY = ["logger=none", "generator.hidden=8", "fit.judge_steps=5", "fit.n_compared=20", "fit.n_judged=40"]
+TINY = ["logger=none", "generator.hidden=8", "fit.judge_steps=2", "fit.n_compared=20", "fit.n_judged=40"]
 TINY += ["trainer.accelerator=cpu"]
 TINY += ["trainer.precision=32-true", "trainer.enable_progress_bar=false", "trainer.limit_train_batches=6"]
 FEW = "synth.per_class={S: 40, F: 3}"
@@ -69,7 +69,7 @@ def test_every_generator_composes_builds_and_fits(generator: str, window: str, t
     synthesizer = build.synthesizer(cfg, data)
     run = SimpleNamespace(folder=tmp_path / "run", history=History(), gallery=Gallery(), sweep=None, choices={})
     build.trainer(cfg, run).fit(synthesizer, data)  # type: ignore[arg-type]
-    for (signal, rr), n in zip(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 120), seed=0), (512, 88), strict=True):
+    for (signal, rr), n in zip(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 220), seed=0), (1024, 76), strict=True):
         assert signal.shape == (n, *data.beats.signal.shape[1:])
         assert rr.shape == (n, *data.beats.rr.shape[1:])
         assert torch.isfinite(signal).all()
@@ -91,7 +91,7 @@ def test_the_beats_are_judged_on_both_sides_and_reported(fit: Path) -> None:
     for side in ("validation", "test"):
         found = judged[side]
         assert found["n"]["synthetic"] == dict.fromkeys("NSVFQ", 40)
-        assert len(found["gates"]) == 9
+        assert len(found["gates"]) >= 6  # those of S and F need twenty held-out beats
         assert not found["trusted"]  # after a dozen steps
     assert judged["test"]["n"]["held_out"] != judged["validation"]["n"]["held_out"]
     page = (fit / "report.html").read_text(encoding="utf-8")
@@ -105,13 +105,13 @@ def test_the_beats_are_judged_on_both_sides_and_reported(fit: Path) -> None:
     assert page.count('<img src="data:image/') == 5
     assert "http" not in re.sub(r"data:image/[^\"]+", "", page)
     provenance = read(fit).provenance
-    assert len(provenance["gates_on_validation"]) == 9
+    assert len(provenance["gates_on_validation"]) == len(judged["validation"]["gates"])
 
 
 def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> None:
     tracked = [word if word != "logger=none" else "logger.mode=offline" for word in TINY]
     ended = synth(
-        *tracked, "-m", "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2",
+        "-m", *tracked, "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", "trainer.limit_train_batches=2",
         FEW, "generator.hidden=8", f"hydra.sweep.dir={tmp_path}/sweep", f"paths.cache_dir={fit.parent}/cache",
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -125,14 +125,9 @@ def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> N
     (run,) = (tmp_path / "sweep").glob("*lstm_gan*/wandb/offline-run-*")
     records = [json.loads(line) for line in inspected(run).splitlines()]
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
-    logged = {name for row in history for name in row}
-    assert {
-        "train/generator_loss",
-        "train/critic_gradient",
-        "val/frechet",
-        "figures/gallery",
-        "fidelity/gates",
-    } <= logged
+    logged = {name.split(".")[0] for row in history for name in row}
+    for name in ("train/generator_loss", "train/critic_gradient", "val/frechet", "figures/gallery", "fidelity/gates"):
+        assert name in logged, logged
     summary = inspected(run, "--summary")
     for name in ("fidelity/test/discriminative", "fidelity/test/discriminative/F", "fidelity/validation/trusted"):
         assert f'"{name}"' in summary
@@ -141,7 +136,7 @@ def test_a_sweep_of_generators_ends_in_one_table(fit: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("frechet", "spread", "message"),
     [
-        ([3.0, 1.0, 0.5], 0.01, "collapsed: even in its best epoch, 2"),
+        ([3.0, 0.5, 0.6], 0.01, "collapsed: even in its best epoch, 1"),
         ([3.0, 1.0, 9.0], 1.0, "diverged after epoch 1: .* from 1 to 9"),
         ([9.0, 4.0, 1.0], 1.0, "last epoch was the best by far"),
         ([3.0, 1.0, 1.1, 1.05], 1.0, None),

@@ -62,7 +62,7 @@ def write(path: Path, *, title: str, kicker: str, subtitle: str, sections: Itera
 """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_bytes(page.encode())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
