@@ -216,7 +216,7 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
             )
     log.info("A classifier learns to judge the generator's epochs.")
     train, held_out = cohort(data, data.split_of.train), cohort(data, data.split_of.validation)
-    judge = fit_classifier(train, len(classes), steps=cfg.fit.judge_steps, seed=cfg.seed)
+    judge = fit_classifier(train, len(classes), steps=judge_steps(cfg), seed=cfg.seed)
     _, n_channels, n_times = data.beats.signal.shape
     shape = (n_channels, n_times, data.beats.rr.shape[1])
     made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=(judge, held_out))
@@ -224,6 +224,11 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     made.generator.canvas.fit(data.tensors.signal[at], data.tensors.rr[at])
     np.add.at(made.styles.numpy(), (data.tensors.label[at].numpy(), data.tensors.record[at].numpy()), 1)
     return made
+
+
+def judge_steps(cfg: DictConfig) -> int:
+    """Steps of every network that judges beats; simulated recordings are there to be tried out in minutes."""
+    return cfg.fit.judge_steps or (80 if cfg.data.name == "simulated" else 300)
 
 
 def blank_synthesizer(

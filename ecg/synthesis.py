@@ -176,7 +176,7 @@ def judgement(
         {"validation": judge_of[1], "test": held_out},
         classes,
         classifier=judge_of[0],
-        steps=cfg.fit.judge_steps,
+        steps=build.judge_steps(cfg),
         sfreq=data.beats.sfreq,
         peak=build.peak(cfg, data),
         seed=cfg.seed,
