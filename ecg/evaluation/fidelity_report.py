@@ -92,21 +92,22 @@ def _sections(report: FidelityReport) -> Iterator[str]:
     yield _wide(
         plots.side_by_side(report.synthetic, report.train, report.classes),
         "Real beats, synthetic beats",
-        "Beats taken at random. The thick grey line under each synthetic beat is the training beat nearest to it: "
+        "Beats taken at random, those of a class to one scale; of several channels, each below the one before. The "
+        "thick grey line under each synthetic beat is the nearest of all training beats of its class: "
         "where both are the same line, the generator has learnt a beat by heart.",
     )
     yield _wide(
         plots.mean_and_spread(report.synthetic, report.held_out, report.classes, report.sfreq),
         "Mean, spread and spectrum",
-        "Above, the median and the band from 5 to 95 % of the beats; below, the mean spectrum. Grey and dashed: real "
-        "test beats; coloured: synthetic ones. Both should cover each other.",
+        "Above, the median and the band from 5 to 95 % of the beats, a row a channel; below, the mean spectrum of the "
+        "first channel. Grey and dashed: real test beats; coloured: synthetic ones. Both should cover each other.",
     )
     yield _wide(
         _map(report),
         "Map of the beats",
         "The two main components of what a classifier of real beats sees. Grey dots: real test beats; coloured "
         "crosses: synthetic ones. Crosses away from all dots are beats that do not exist; dots without crosses are "
-        "beats that the generator does not know.",
+        "beats that the generator does not know. What lies far out is drawn on the edge.",
     )
     yield _measures(report.judged["test"])
     yield _by_class(report.judged["test"])
@@ -131,15 +132,19 @@ def _verdict(judged: Mapping[str, Any]) -> str:
     missed = [gate for gate in judged["gates"] if not gate["passed"]]
     if judged["trusted"]:
         words = f"✓ These beats passed all {len(judged['gates'])} gates on the test beats."
-    else:
+    elif missed:
         words = f"✗ These beats missed {len(missed)} of {len(judged['gates'])} gates on the test beats."
+    else:
+        words = "✗ No gate could be read: every class has too few real or synthetic beats."
     hint = (
         "They can stand in for real ones as far as these measures see."
         if judged["trusted"]
         else "Somebody who relies on them should know where they differ from real ones: see below."
     )
     kind = "yes" if judged["trusted"] else "no"
-    return f'<section class="verdict {kind}"><p><strong>{words}</strong></p><p>{hint}</p></section>'
+    items = "".join(f"<li>{escape(gate['sentence'])}</li>" for gate in missed)
+    listed = f"<ul>{items}</ul>" if items else ""
+    return f'<section class="verdict {kind}"><p><strong>{words}</strong></p><p>{hint}</p>{listed}</section>'
 
 
 def _gates(judged: Mapping[str, Mapping[str, Any]]) -> str:
@@ -150,7 +155,7 @@ def _gates(judged: Mapping[str, Mapping[str, Any]]) -> str:
         beside = on_validation.get((gate["measure"], gate["class"]))
         rows.append(
             [
-                f'{escape(measure["title"])} <span class="soft">{gate["class"] or "all classes"}</span>',
+                f'{escape(measure["title"])} <span class="soft">{escape(gate["class"] or "all classes")}</span>',
                 escape(gate["bound"]),
                 _figure(gate["reached"]),
                 _outcome(gate),

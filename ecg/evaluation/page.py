@@ -205,6 +205,7 @@ figure img { display: block; width: 100%; height: auto; }
 .verdict.yes { background: #e9f5ee; border-color: #7dbb97; }
 .verdict.no { background: #fdeef0; border-color: #dd8a97; }
 .verdict p { margin: 0; }
+.verdict ul { margin: 8px 0 0; padding-left: 20px; font-size: 15px; }
 .cards { display: grid; grid-template-columns: repeat(6, 1fr); gap: 12px; }
 .card { padding: 12px 14px; background: var(--soft); border-radius: 8px; }
 .card:first-child { background: var(--accent); color: #fff; }
@@ -266,7 +267,9 @@ pre { margin: 0; padding: 12px 14px; background: var(--soft); border-radius: 8px
   th, td { padding: 3px 6px; }
   td .interval { line-height: 1.2; }
   section, figure, tr, .card, .pair, .banner, .warnings, dl div, pre { break-inside: avoid; }
-  section:has(details) { break-inside: auto; }
+  section:has(details), section:has(.wrapped) { break-inside: auto; }
+  .verdict { font-size: 13px; }
+  .verdict ul { font-size: 10.5px; }
   .wide img { width: 82%; }
   .scroll { overflow: visible; }
   .whisker { width: 70px; height: 11px; }
