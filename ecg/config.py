@@ -415,7 +415,7 @@ class R3GANConfig(GeneratorConfig):
     lr: float = 6e-4
     latent: int = 64  # width of the noise
     hidden: int = 64  # channels at a quarter of the sampling rate
-    gamma: float = 0.02  # weight of the penalties
+    gamma: float = 0.05  # weight of the penalties
     penalty_every: int = 4  # steps of the critic; a penalty costs as much as three steps
     augment: float = 0.05  # stretch and offset of half of the beats before the critic sees them
     max_shift: int = 2  # samples a beat moves before the critic sees it
@@ -440,7 +440,7 @@ class FitConfig:
     """How a generator is fitted."""
 
     batch_size: int = 128  # beats
-    class_power: float = 0.5  # a class of n beats is drawn n ** this often: 1 as they come, 0 all alike
+    class_power: float = 0.25  # a class of n beats is drawn n ** this often: 1 as they come, 0 all alike
     ema_decay: float | None = 0.999  # of the averaged weights, a step; null uses the weights as they are
     n_compared: int = 300  # beats a class that meet the validation beats after an epoch
     n_judged: int = 3000  # beats a class that are judged in the end

@@ -46,7 +46,7 @@ class R3GAN(Generator):
         *,
         latent: int = 64,
         hidden: int = 64,
-        gamma: float = 0.02,
+        gamma: float = 0.05,
         penalty_every: int = 4,
         augment: float = 0.05,
         max_shift: int = 2,
