@@ -91,35 +91,26 @@ def inter_patient_table() -> str:
     return "\n".join(lines)
 
 
-GATES = {
-    ("tstr_macro_f1", None): "TSTR / TRTR macro-F1 ≥ .95",
-    ("tstr_recall", "S"): "S recall ≥ .90 of TRTR",
-    ("tstr_recall", "F"): "F recall ≥ .90 of TRTR",
-    ("discriminative", None): "discriminative score ≤ .10",
-    ("discriminative", "F"): "the same, F ≤ .15",
-    ("frechet", None): "Fréchet distance / floor ≤ 2",
-    ("coverage", None): "coverage / floor ≥ .90",
-    ("memorisation", None): "distance to training beats ≥ .9",
-    ("memorised_share", None): "share too close ≤ .02",
-}
-
-
 def generators_table() -> str:
     """A column a generator: the gates on the test beats, and how long the fit took."""
     found = [json.loads(path.read_text()) for path in sorted(GENERATORS.glob("kaggle_*.json"))]
     if not found:
         return "Not measured yet."
     names = [next(o.split("=")[1] for o in run["overrides"] if o.startswith("generator=")) for run in found]
-    lines = [f"| on the test beats | {' | '.join(names)} |", "|---|" + "---:|" * len(names)]
-    for key, title in GATES.items():
-        gates = [
-            next((g for g in run["fidelity"]["test"]["gates"] if (g["measure"], g["class"]) == key), None)
+    lines = [f"| on the test beats | needed | {' | '.join(names)} |", "|---|---|" + "---:|" * len(names)]
+    for gate in found[0]["fidelity"]["test"]["gates"]:
+        title = found[0]["fidelity"]["test"]["measures"][gate["measure"]]["title"]
+        same = [
+            next(
+                g for g in run["fidelity"]["test"]["gates"] if all(g[key] == gate[key] for key in ("measure", "class"))
+            )
             for run in found
         ]
-        cells = [f"{g['reached']:.2f} {'✓' if g['passed'] else '✗'}" if g else "–" for g in gates]
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+        cells = [f"{g['reached']:.2f} {'✓' if g['passed'] else '✗'}" for g in same]
+        of = f", {gate['class']}" if gate["class"] else ""
+        lines.append(f"| {title}{of} | {gate['bound']} | {' | '.join(cells)} |")
     minutes = [f"{run['fidelity']['fit']['seconds'] / 60:.0f}" for run in found]
-    lines.append(f"| minutes of the fit | {' | '.join(minutes)} |")
+    lines.append(f"| minutes of the fit | | {' | '.join(minutes)} |")
     commands = [f"`python synth.py {' '.join(run['overrides'])}`" for run in found]
     return "\n".join([*lines, "", *(f"* {command}" for command in commands)])
 

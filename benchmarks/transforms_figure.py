@@ -21,11 +21,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ecg import build
-from ecg.augmentation.noise import noise_folder, read_noise
 from ecg.augmentation.transforms import Mix, Waveform
 from ecg.config import check, register
 from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats
+from ecg.data.noise import noise_folder, read_noise
 
 ROOT = Path(__file__).parents[1]
 N_DRAWN = 6

@@ -26,15 +26,14 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import CSVLogger, Logger
 
 from ecg.augmentation.balance import Balanced, missing, oversample, smote, target_of, undersample
-from ecg.augmentation.noise import noise_folder, read_noise
 from ecg.augmentation.transforms import Mix, Waveform
 from ecg.callbacks import BatchSeed, ema
 from ecg.classifier import Classifier
 from ecg.config import Balance, ClassWeights
 from ecg.data import synthetic
-from ecg.data.aami import CLASSES
 from ecg.data.beats import HIGHPASS_HZ, Beats
 from ecg.data.datamodule import BeatDataModule
+from ecg.data.noise import noise_folder, read_noise
 from ecg.data.sources import Source
 from ecg.data.splits import Positions, Protocol, Split
 from ecg.errors import UserError
@@ -102,9 +101,7 @@ def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
     method = Balance(a.balance)
     if method in (Balance.none, Balance.class_balanced):
         return None
-    index = np.full(len(CLASSES), -1)
-    index[[CLASSES.index(name) for name in split.classes]] = range(len(split.classes))
-    signal, rr, label = beats.signal[split.train], beats.rr[split.train], index[beats.label[split.train]]
+    signal, rr, label = beats.signal[split.train], beats.rr[split.train], split.label_of(beats)[split.train]
     counts = dict(zip(split.classes, np.bincount(label, minlength=len(split.classes)).tolist(), strict=True))
     wanted = missing(counts, a.balance_to, a.share)
     added = {split.classes.index(name): n for name, n in wanted.items()}
@@ -123,7 +120,8 @@ def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
             key: fitting.provenance.get(key) for key in ("sha256", "generator", "checkpoint", "gates_on_validation")
         }
         origin = {"beats": str(a.beats), **told}
-        return Balanced(np.arange(len(label)), fitting.signal[at], fitting.rr[at], index[fitting.label[at]], origin)
+        labels = np.repeat(np.array([*added], np.int64), [*added.values()])
+        return Balanced(np.arange(len(label)), fitting.signal[at], fitting.rr[at], labels, origin)
     tomek = method == Balance.smote_tomek
     return smote(signal, rr, label, added, cfg.seed, names=split.classes, tomek=tomek)
 
@@ -228,7 +226,7 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
 
 def judge_steps(cfg: DictConfig) -> int:
     """Steps of every network that judges beats; simulated recordings are there to be tried out in minutes."""
-    return cfg.fit.judge_steps or (80 if cfg.data.name == "simulated" else 300)
+    return cfg.fit.judge_steps or (50 if cfg.data.name == "simulated" else 300)
 
 
 def blank_synthesizer(

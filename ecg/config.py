@@ -444,7 +444,7 @@ class FitConfig:
     ema_decay: float | None = 0.999  # of the averaged weights, a step; null uses the weights as they are
     n_compared: int = 300  # beats a class that meet the validation beats after an epoch
     n_judged: int = 3000  # beats a class that are judged in the end
-    judge_steps: int | None = None  # of the networks that judge; null: 300, for simulated recordings a quick 80
+    judge_steps: int | None = None  # of the networks that judge; null: 300, for simulated recordings a quick 50
 
 
 @dataclass

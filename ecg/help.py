@@ -34,7 +34,7 @@ def answer(root: type, main: Path) -> None:
     defaults = dict(re.findall(r"^  - (\w+): (\w+)", main.read_text(), re.M))
     for group in sorted(defaults):
         options = (path.stem for path in (main.parent / group).glob("*.yaml"))
-        print(f"  {group:<11}{', '.join(sorted(options, key=lambda o: (o != defaults.get(group), o)))}")
+        print(f"  {group:<14}{', '.join(sorted(options, key=lambda o: (o != defaults.get(group), o)))}")
     print("\nKeys:")
     _keys(root, "")
     sys.exit(0)
@@ -45,8 +45,10 @@ def _keys(schema: type, prefix: str) -> None:
     comments = _comments(schema)
     for field in fields(schema):
         if field.name in SCHEMAS and not prefix:
-            for option, node in SCHEMAS[field.name].items():
-                print(f"\n  {field.name}={option}: {inspect.getdoc(node)}")
+            nodes = SCHEMAS[field.name]
+            for node in dict.fromkeys(nodes.values()):  # options of one schema differ in their values alone
+                options = " | ".join(option for option in nodes if nodes[option] is node)
+                print(f"\n  {field.name}={options}: {inspect.getdoc(node)}")
                 _keys(node, f"{field.name}.")
         elif is_dataclass(field.default_factory):
             print(f"\n  {field.name}: {inspect.getdoc(field.default_factory)}")

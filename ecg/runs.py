@@ -165,8 +165,8 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep, provenance(cfg))
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
-        _write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-        _write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
+        write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
         write_json(run.folder / "provenance.json", run.provenance)
         yield run
     except BaseException as error:
@@ -233,10 +233,11 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """JSON without NaN, whole or not at all."""
-    _write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """UTF-8, whole or not at all."""
     _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

@@ -33,7 +33,7 @@ from ecg.synthesizer import Synthesizer
 log = logging.getLogger(__name__)
 
 FIDELITY = "fidelity.json"
-COLLAPSED_SPREAD, COLLAPSED_COVERAGE = 0.5, 0.1  # of real beats' spread; share of real beats that are covered
+COLLAPSED = 0.5  # times the spread of real beats
 DIVERGED, STILL_FALLING = 3.0, 0.8  # times the best Fréchet distance; of that of half the epochs
 FITTED = "fitted.json"  # in the run folder: what a set drawn from this generator has to say of it
 
@@ -74,6 +74,8 @@ def write_set(cfg: DictConfig, run: Run, synthesizer: Synthesizer, told: Mapping
     wanted = numbers(cfg, told["counts"])
     if unknown := set(wanted) - set(told["classes"]):
         raise UserError(f"This generator knows no {', '.join(sorted(unknown))}, only {', '.join(told['classes'])}.")
+    if not wanted:
+        raise UserError("No class is smaller than synth.balance_to asks for: say how many with synth.per_class={...}.")
     label = torch.cat([torch.full((n,), told["classes"].index(name)) for name, n in wanted.items()])
     provenance = {
         **{key: value for key, value in told.items() if key not in ("shape", "counts")},
@@ -128,7 +130,7 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     write_json(run.folder / FITTED, told)
     log.info("The beats are judged.")
     report = judgement(cfg, run, synthesizer, data, fitted_in=time.time() - run.started)
-    write_json(run.folder / FIDELITY, {"fit": _fit(run, trainer, report), **report.judged})
+    write_json(run.folder / FIDELITY, {"fit": _fit(cfg, run, trainer, report), **report.judged})
     write_fidelity_report(report, run.folder / "report.html")
     if isinstance(trainer.logger, WandbLogger):
         from ecg.tracking import log_judgement
@@ -141,12 +143,13 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     return min(distances(run), default=float("nan"))
 
 
-def _fit(run: Run, trainer: pl.Trainer, report: FidelityReport) -> dict[str, Any]:
+def _fit(cfg: DictConfig, run: Run, trainer: pl.Trainer, report: FidelityReport) -> dict[str, Any]:
     return {
         "epochs": len(run.history.epochs),
         "best_epoch": report.best_epoch,
         "steps": trainer.global_step,
         "seconds": round(report.fitted_in, 1),
+        "resumed": bool(cfg.resume),  # the seconds are then those since the last start
         "precision": str(trainer.precision),
         "device": str(trainer.strategy.root_device),
         "warnings": report.warnings,
@@ -209,11 +212,10 @@ def troubles(history: Mapping[str, list[float]]) -> list[str]:
     if not len(found) or np.isnan(found).all():
         return []
     best, said = int(np.nanargmin(found)), []
-    spread, coverage = history["val/spread"][best], history["val/coverage"][best]
-    if spread < COLLAPSED_SPREAD or coverage < COLLAPSED_COVERAGE:
+    if (spread := history["val/spread"][best]) < COLLAPSED:
         said.append(
             f"The generator collapsed: even in its best epoch, {best}, its beats vary {spread:.2f} times as much as "
-            f"real ones and come near {coverage:.0%} of them. Lower generator.lr, or choose another generator."
+            "real ones. Lower generator.lr, or choose another generator."
         )
     if found[-1] > DIVERGED * found[best]:
         said.append(

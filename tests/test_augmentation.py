@@ -233,7 +233,7 @@ def noise_dir(tmp_path: Path) -> Path:
 
 
 def test_recorded_noise_is_read_at_the_rate_of_the_beats(noise_dir: Path) -> None:
-    from ecg.augmentation.noise import read_noise
+    from ecg.data.noise import read_noise
 
     noise = read_noise(noise_dir, 120.0, 187, highpass_hz=0.5)
     assert noise.shape == (6, 120 * NOISE_S)
@@ -248,7 +248,7 @@ def test_recorded_noise_is_read_at_the_rate_of_the_beats(noise_dir: Path) -> Non
 
 
 def test_recorded_noise_that_is_absent_or_too_short_is_one_sentence(noise_dir: Path) -> None:
-    from ecg.augmentation.noise import read_noise
+    from ecg.data.noise import read_noise
 
     with pytest.raises(UserError, match="last 4800 samples, and a beat lasts 9000"):
         read_noise(noise_dir, 120.0, 9000, None)
@@ -258,7 +258,7 @@ def test_recorded_noise_that_is_absent_or_too_short_is_one_sentence(noise_dir: P
 
 
 def test_the_real_noise_records(real_data: Path) -> None:
-    from ecg.augmentation.noise import read_noise
+    from ecg.data.noise import read_noise
 
     if not (real_data / "nstdb").is_dir():
         pytest.skip("nstdb/ is not in ECG_DATA_DIR")

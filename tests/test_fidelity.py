@@ -9,6 +9,7 @@ import pytest
 from test_distances import HELD_OUT, TRAIN, cohort
 
 from ecg.evaluation.fidelity import GATES, MEASURES, judge
+from ecg.evaluation.fidelity_report import CEILINGS
 from ecg.evaluation.judges import Cohort, fit_classifier
 
 CLASSES = ("N", "V")
@@ -76,6 +77,18 @@ def test_a_judge_that_has_learnt_nothing_lets_nobody_pass() -> None:
     assert discriminative["blind"]
     assert "cannot be read" in discriminative["sentence"]
     assert not found["trusted"]
+
+
+def test_nothing_passes_where_real_beats_reach_nothing() -> None:
+    def reading(key: str, value: float, floor: float) -> Any:
+        row = {"value": value, "floor": floor, "ceilings": dict.fromkeys(CEILINGS, 0.0 if key == "coverage" else 9.0)}
+        gate = next(gate for gate in GATES if gate.measure == key)
+        return gate.read({key: {"title": key, "overall": row, "per_class": {}}})
+
+    assert not reading("coverage", 0.5, 0.0)["passed"]
+    assert not reading("frechet", 0.5, 0.0)["passed"]
+    assert reading("coverage", 0.5, 0.5)["passed"]
+    assert reading("frechet", 0.5, 0.5)["passed"]
 
 
 def test_waveform_statistics_tell_the_height(good: dict[str, Any]) -> None:

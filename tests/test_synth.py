@@ -147,7 +147,7 @@ def test_a_fit_that_went_wrong_is_told_in_words(frechet: list[float], spread: fl
     from ecg.synthesis import troubles
 
     n = len(frechet)
-    said = troubles({"val/frechet": frechet, "val/spread": [spread] * n, "val/coverage": [0.8] * n})
+    said = troubles({"val/frechet": frechet, "val/spread": [spread] * n, "val/coverage": [0.05] * n})
     assert [bool(re.search(message or "", sentence)) for sentence in said] == ([True] if message else [])
 
 
@@ -202,6 +202,13 @@ def test_bad_input_is_one_sentence(overrides: list[str], message: str, tmp_path:
     (line,) = ended.stderr.strip().splitlines()[-1:]
     assert line.startswith("Error: ")
     assert re.search(message, line), line
+
+
+def test_a_set_without_a_beat_is_refused(fit: Path, tmp_path: Path) -> None:
+    ended = synth(f"checkpoint={fit}", "logger=none", "synth.balance_to=F", f"hydra.run.dir={tmp_path}/run")
+    assert ended.returncode != 0
+    assert "say how many with synth.per_class" in ended.stderr
+    assert not (tmp_path / "run" / "synthetic").exists()
 
 
 def test_the_checkpoint_of_another_generator_is_refused(fit: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ecg.augmentation.balance import Balanced
-from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats
 from ecg.data.splits import Positions, Split
 
@@ -127,9 +126,7 @@ class BeatDataModule(pl.LightningDataModule):
         self.beats, self.split_of = beats, split
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.class_power = seed, class_power
-        class_index = np.full(len(CLASSES), -1)
-        class_index[[CLASSES.index(name) for name in split.classes]] = range(len(split.classes))
-        self.label: NDArray[np.int64] = class_index[beats.label]  # (n,) index into split.classes
+        self.label = split.label_of(beats)  # (n,)
         self.records, record = np.unique(beats.record, return_inverse=True)  # names; (n,) index
         columns = (beats.signal, beats.rr, self.label, record.astype(np.int64))
         self.tensors = Batch(*(torch.from_numpy(column) for column in columns))

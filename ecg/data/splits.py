@@ -48,6 +48,12 @@ class Split:
     classes: tuple[str, ...]
     by_patient: bool
 
+    def label_of(self, beats: Beats) -> NDArray[np.int64]:
+        """(n,) index of each beat's class into `classes`, -1 where it takes no part."""
+        index = np.full(len(CLASSES), -1)
+        index[[CLASSES.index(name) for name in self.classes]] = range(len(self.classes))
+        return index[beats.label]
+
 
 @dataclass(frozen=True)
 class Protocol(ABC):

@@ -48,7 +48,7 @@ MEASURES = {
     "discriminative": Measure(
         "Discriminative score",
         "How much more often than by guessing a network tells synthetic beats from real training beats: 0 is a guess, "
-        "0.5 is always right; floor: training against held-out beats.",
+        "0.5 is always right; floor: training against held-out beats. The same on every side.",
         "lower",
     ),
     "frechet": Measure(
@@ -130,8 +130,11 @@ class Gate:
         }
 
     def _reached(self, value: float, floor: float) -> float:
-        # Where real beats reach nothing, nothing can be read.
-        return value / floor if self.of_floor and floor else value
+        if not self.of_floor:
+            return value
+        if self.at_least and not floor:
+            return 0.0  # what real beats do not reach, no beats can show
+        return value / max(floor, 1e-12)
 
     def _passes(self, reached: float) -> bool:
         return bool(reached >= self.limit if self.at_least else reached <= self.limit)
@@ -219,22 +222,22 @@ def judge(
         class has fewer than `FEWEST` beats.
     """
     rng, k = np.random.default_rng(seed), len(classes)
-    bad = bad_beats(train, k, rng)
+    bad, by_class = bad_beats(train, k, rng), [train.of(c) for c in range(k)]
     suspects = {"value": synthetic, **bad}
     networks = {
         name: classifier if name == "copy" else fit_classifier(beats, k, steps=steps, seed=seed)
         for name, beats in suspects.items()
     }
-    told = {name: _told_apart(bad["copy"], beats, train, k, steps, seed) for name, beats in suspects.items()}
-    seen = {name: _look(beats, train, k, classifier, sfreq, peak, rng) for name, beats in suspects.items()}
+    told = {name: _told_apart(bad["copy"], beats, by_class, steps, seed) for name, beats in suspects.items()}
+    seen = {name: _look(beats, by_class, classifier, sfreq, peak, rng) for name, beats in suspects.items()}
     judged = {}
     for side, held_out in sides.items():
-        real = _look(held_out, train, k, classifier, sfreq, peak, rng)
+        real = _look(held_out, by_class, classifier, sfreq, peak, rng)
         values = {
             name: {**_lesson(networks[name], held_out, k), **told[name], **_compare(real, seen[name], rng)}
             for name in suspects
         }
-        floor = {**_lesson(classifier, held_out, k), **_told_apart(bad["copy"], held_out, train, k, steps, seed)}
+        floor = {**_lesson(classifier, held_out, k), **_told_apart(bad["copy"], held_out, by_class, steps, seed)}
         floor |= _compare(real, seen["copy"], rng) | {"memorisation": [1.0] * k, "memorised_share": [0.01] * k}
         n = {"synthetic": synthetic, "train": train, "held_out": held_out}
         judged[side] = _told(values, floor, classes) | {
@@ -247,16 +250,16 @@ def judge(
 
 
 def _look(
-    beats: Cohort, train: Cohort, k: int, classifier: CNN, sfreq: float, peak: int, rng: np.random.Generator
+    beats: Cohort, train: Sequence[Cohort], classifier: CNN, sfreq: float, peak: int, rng: np.random.Generator
 ) -> list[Looks]:
     """What the measures see of the beats of each class."""
     looks = []
-    for c in range(k):
+    for c, of_class in enumerate(train):
         some = beats.of(c).some(PER_CLASS, rng)
-        if not len(some) or not len(train.of(c)):
+        if not len(some) or not len(of_class):
             looks.append(Looks(np.empty((0, 1)), np.empty(0), {}))
             continue
-        near = nearest(some, train.of(c))[0]
+        near = nearest(some, of_class)[0]
         looks.append(Looks(features(classifier, some), near, waveform(some, sfreq, peak)))
     return looks
 
@@ -273,15 +276,15 @@ def _lesson(network: CNN, held_out: Cohort, k: int) -> Values:
     }
 
 
-def _told_apart(real: Cohort, beats: Cohort, train: Cohort, k: int, steps: int, seed: int) -> Values:
+def _told_apart(real: Cohort, beats: Cohort, train: Sequence[Cohort], steps: int, seed: int) -> Values:
     """How well a network tells the beats of each class from real training beats."""
     rng, scores = np.random.default_rng(seed), []
-    for c in range(k):
+    for c, of_class in enumerate(train):
         some, others = beats.of(c).some(PER_CLASS, rng), real.of(c)
         if (
             beats is real
         ):  # A copy: of other beats than it is compared with, or whoever learnt one is wrong on its twin.
-            both = train.of(c).some(2 * PER_CLASS, rng)
+            both = of_class.some(2 * PER_CLASS, rng)
             some, others = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
         enough = min(len(some), len(others)) >= FEWEST
         scores.append(abs(held_out_accuracy(others, some, seed=seed, steps=steps) - 0.5) if enough else np.nan)
