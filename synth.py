@@ -11,12 +11,13 @@ from omegaconf import DictConfig
 from ecg import help
 from ecg.config import SynthConfig, check_synth, register, resumed
 from ecg.errors import one_sentence
+from ecg.sweep import job, resumed_sweep
 
 register()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="synth")
-@one_sentence()
+@job
 def main(cfg: DictConfig) -> float | None:
     """Fits and draws; returns the distance to the validation beats, by which generators are chosen."""
     cfg = resumed(cfg)
@@ -26,6 +27,8 @@ def main(cfg: DictConfig) -> float | None:
 
     build.require_hardware(cfg)
     with runs.start(cfg) as run:
+        if run.result is not None:
+            return run.result
         if cfg.checkpoint:
             synthesis.draw_more(cfg, run)
             return None
@@ -39,4 +42,5 @@ def main(cfg: DictConfig) -> float | None:
 if __name__ == "__main__":
     with one_sentence():
         help.answer(SynthConfig, Path(__file__).parent / "conf" / "synth.yaml")
+        resumed_sweep()
         main()

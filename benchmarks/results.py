@@ -35,6 +35,9 @@ def add(run: Path, name: str) -> Path:
     }
     folder, kind = (GENERATORS, "fidelity") if (run / "fidelity.json").exists() else (RUNS, "metrics")
     found[kind] = json.loads((run / f"{kind}.json").read_text())
+    if kind == "metrics":
+        training = json.loads((run / "training.json").read_text())
+        found[kind]["training"] = {key: value for key, value in training.items() if key != "history"}
     del found["provenance"]["command"], found["provenance"]["host"]["system"]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"

@@ -43,12 +43,13 @@ def train(overrides: list[str]) -> dict[str, Any]:
         call = [sys.executable, str(ROOT / "train.py"), *overrides, f"hydra.run.dir={folder}"]
         subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
         metrics = json.loads((Path(folder) / "metrics.json").read_text())
+        training = json.loads((Path(folder) / "training.json").read_text())
         provenance = json.loads((Path(folder) / "provenance.json").read_text())
     row: dict[str, Any] = {
         "commit": provenance["git_commit"],
-        "steps": metrics["training"]["steps"],
-        "seconds": metrics["training"]["seconds"],
-        "best_epoch": metrics["training"]["best_epoch"],
+        "steps": training["steps"],
+        "seconds": training["seconds"],
+        "best_epoch": training["best_epoch"],
         "synthetic_set": provenance.get("synthetic_set", {}).get("sha256"),
     }
     for side in ("validation", "test"):

@@ -37,9 +37,9 @@ from ecg.data.noise import noise_folder, read_noise
 from ecg.data.sources import Source
 from ecg.data.splits import Positions, Protocol, Split
 from ecg.errors import UserError
+from ecg.evaluation.distances import EpochJudge
 from ecg.evaluation.judges import Cohort, fit_classifier
 from ecg.generators.canvas import Canvas
-from ecg.models.cnn import CNN
 from ecg.synthesizer import Synthesizer
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
         synthetic.require_fit(fitting, beats, split, source=cfg.data.name, window=synthetic.window_of(cfg.data))
         at = fitting.first(wanted, a.beats)
         told = {
-            key: fitting.provenance.get(key) for key in ("sha256", "generator", "checkpoint", "gates_on_validation")
+            key: fitting.provenance.get(key)
+            for key in ("sha256", "generator", "checkpoint", "artifact", "gates_on_validation")
         }
         origin = {"beats": str(a.beats), **told}
         labels = np.repeat(np.array([*added], np.int64), [*added.values()])
@@ -214,10 +215,11 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
             )
     log.info("A classifier learns to judge the generator's epochs.")
     train, held_out = cohort(data, data.split_of.train), cohort(data, data.split_of.validation)
-    judge = fit_classifier(train, len(classes), steps=judge_steps(cfg), seed=cfg.seed)
+    network = fit_classifier(train, len(classes), steps=judge_steps(cfg), seed=cfg.seed)
+    judge = EpochJudge(network, train, held_out, len(classes), cfg.fit.n_compared)
     _, n_channels, n_times = data.beats.signal.shape
     shape = (n_channels, n_times, data.beats.rr.shape[1])
-    made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=(judge, held_out))
+    made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=judge)
     at = torch.from_numpy(data.split_of.train)
     made.generator.canvas.fit(data.tensors.signal[at], data.tensors.rr[at])
     np.add.at(made.styles.numpy(), (data.tensors.label[at].numpy(), data.tensors.record[at].numpy()), 1)
@@ -234,7 +236,7 @@ def blank_synthesizer(
     shape: tuple[int, int, int],
     classes: Sequence[str],
     n_styles: int,
-    judge: tuple[CNN, Cohort] | None = None,
+    judge: EpochJudge | None = None,
 ) -> Synthesizer:
     """A synthesizer that has seen no beats, for beats of `shape` (C, T, R)."""
     pl.seed_everything(cfg.seed, verbose=False)
@@ -374,7 +376,7 @@ def logger(cfg: DictConfig, run: Run) -> Logger | bool:
         group=cfg.logger.group or run.sweep,
         job_type="synth" if "fit" in cfg else "train",
         tags=[*run.choices.values(), *cfg.logger.tags],
-        config={**config, "overrides": run.overrides},
+        config={**config, "overrides": run.overrides, "choices": run.choices},
     )
     return made or False
 

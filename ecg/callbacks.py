@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.epochs = state_dict["epochs"]
+
+    def known(self) -> list[dict[str, float]]:
+        """Epoch by epoch what is a finite number."""
+        return [{name: value for name, value in epoch.items() if math.isfinite(value)} for epoch in self.epochs]
 
     def columns(self) -> dict[str, list[float]]:
         """The same by name: one value an epoch, NaN where there was none."""

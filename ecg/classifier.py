@@ -12,6 +12,9 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from ecg.data.datamodule import Batch
+from ecg.errors import UserError
+
+LOSSES_LOOKED_AT = 50  # batches from one look at the losses to the next
 
 
 class Classifier(pl.LightningModule):
@@ -44,6 +47,7 @@ class Classifier(pl.LightningModule):
         self.transforms, self.mix = transforms, mix
         self.network, self.loss, self.classes = network, loss, classes
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        self._bad_batch = torch.tensor(-1.0)  # of this epoch, the first whose loss was not finite
         n = len(classes)
         # Over the whole set: a mean of batch scores is not the score, least of all for rare classes.
         self.validation_scores = MetricCollection(
@@ -67,7 +71,24 @@ class Classifier(pl.LightningModule):
             signal, rr, label = self.mix(signal, rr, label)
         loss = self.loss(self.network(signal, rr), label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
+        self._require_finite(loss.detach(), batch_idx)
         return loss
+
+    def _require_finite(self, loss: Tensor, batch_idx: int) -> None:
+        """Stops at a loss that is not a number, before a checkpoint holds what came of it.
+
+        To look at every loss would make a GPU wait for it, so the first bad batch is noted there and asked for later.
+        """
+        if batch_idx == 0:
+            self._bad_batch = torch.full_like(loss, -1.0, dtype=torch.float32)
+        self._bad_batch = torch.where(torch.isfinite(loss) | (self._bad_batch >= 0), self._bad_batch, float(batch_idx))
+        if (batch_idx + 1) % LOSSES_LOOKED_AT and not self.trainer.is_last_batch:
+            return
+        if (bad := int(self._bad_batch)) >= 0:
+            raise UserError(
+                f"The loss is not a finite number in epoch {self.current_epoch}, batch {bad}: lower optimizer.lr, or "
+                "train with trainer.precision=32-true. The checkpoints of the epochs before are in the run folder."
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Gathers predictions; the scores come at the end of the epoch."""

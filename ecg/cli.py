@@ -1,4 +1,4 @@
-"""The console command `ecg`: what is done to data, not to models."""
+"""The console command `ecg`: what is done to data and to finished runs."""
 
 from __future__ import annotations
 
@@ -43,6 +43,43 @@ def beats(
     """
     with one_sentence():
         _write_beats(out, protocol, data_dir, cache_dir)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders of train.py, or folders of sweeps.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for leaderboard.html, .csv and .json; else nothing is written.")
+    ] = None,
+) -> None:
+    """Says which configuration is better, from finished runs.
+
+    Runs that differ in the seed alone are one cell of the table, folds are read together, and each cell is compared
+    with the first one, paired by seed.
+    """
+    with one_sentence():
+        from ecg.evaluation import leaderboard
+
+        board = leaderboard.leaderboard(leaderboard.read(runs))
+        leaderboard.show(board)
+        for key, values in leaderboard.differing(board).items():
+            typer.echo(f"{key}: {', '.join(str(value) for value in dict.fromkeys(map(str, values.values())))}")
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+            typer.echo(f"Leaderboard: {leaderboard.write(board, out)[0]}")
+
+
+@app.command("wandb-report")
+def wandb_report(
+    project: Annotated[str, typer.Option(help="W&B project of the runs.")] = "ecg",
+    entity: Annotated[str | None, typer.Option(help="User or team; else the account's own.")] = None,
+    group: Annotated[str | None, typer.Option(help="Sweep whose runs are compared; else all of the project.")] = None,
+) -> None:
+    """Builds a comparison of runs as a report on W&B's site."""
+    with one_sentence():
+        from ecg.wandb_report import publish
+
+        typer.echo(publish(project, entity, group))
 
 
 def _write_beats(out: Path, protocol: ProtocolName, data_dir: Path | None, cache_dir: Path | None) -> None:

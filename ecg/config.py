@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, SI, OmegaConf
 
 from ecg.data import mitdb
@@ -353,9 +354,12 @@ class PathsConfig:
 class TrainConfig:
     """Everything `train.py` can be told."""
 
-    name: str = "${hydra:runtime.choices.model}_${data.name}_${protocol.name}"
+    name: str = (
+        "${hydra:runtime.choices.model}_${hydra:runtime.choices.augmentation}_${data.name}_${protocol.name}_seed${seed}"
+    )
     seed: int = 1  # of initialisation and order; not of the split
     n_bootstrap: int = 1000  # draws behind the 95 % intervals
+    resume: str | None = None  # run folder of an interrupted training: goes on from its last epoch
     data: Any = MISSING
     protocol: Any = MISSING
     augmentation: Any = MISSING
@@ -415,10 +419,11 @@ class R3GANConfig(GeneratorConfig):
     lr: float = 6e-4
     latent: int = 64  # width of the noise
     hidden: int = 64  # channels at a quarter of the sampling rate
-    gamma: float = 0.05  # weight of the penalties
+    gamma: float = 0.02  # weight of the penalties
     penalty_every: int = 4  # steps of the critic; a penalty costs as much as three steps
     augment: float = 0.05  # stretch and offset of half of the beats before the critic sees them
     max_shift: int = 2  # samples a beat moves before the critic sees it
+    texture: float = 0.1  # weight of the critic of the fine detail, for the generator
 
 
 @dataclass
@@ -557,6 +562,8 @@ def resumed(cfg: Any) -> Any:
     """
     if not cfg.resume:
         return cfg
+    if others := [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]:
+        raise UserError(f"resume goes on with the run as it was begun: leave out {', '.join(others)}.")
     folder = Path(cfg.resume).resolve()
     if not (folder / "config.yaml").is_file():
         raise UserError(f"resume={cfg.resume} holds no run: there is no config.yaml in it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,12 +36,15 @@ def one_sentence() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except UserError as error:
-        sys.exit(f"Error: {error}")
     except Exception as error:
-        if (sentence := _configuration_sentence(error) or _system_sentence(error)) is None:
+        if (sentence := sentence_of(error)) is None:
             raise
         sys.exit(f"Error: {sentence}")
+
+
+def sentence_of(error: Exception) -> str | None:
+    """What to tell whoever can put it right; None for a defect of the program."""
+    return str(error) if isinstance(error, UserError) else _configuration_sentence(error) or _system_sentence(error)
 
 
 def _system_sentence(error: Exception) -> str | None:
@@ -65,6 +69,8 @@ def _configuration_sentence(error: BaseException) -> str | None:
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
             return _of_omegaconf(link)
+    if plugin := re.search(r"'hydra/(?:launcher|sweeper)/(joblib|submitit|optuna)", str(error)):
+        return f"That needs an extra: pip install -e '.[{plugin[1]}]'."
     # Where a group option is unknown, Hydra lists the valid ones and then every folder it looked in.
     return " ".join(str(error).split("Config search path")[0].split())
 

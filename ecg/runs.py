@@ -2,18 +2,25 @@
 
 config.yaml        the resolved configuration
 overrides.yaml     what was said on the command line
-provenance.json    command, commit, versions, host, seed, digest of the beats
+provenance.json    command, commit, versions, host, seed, options, digest of the beats
+status.json        running, finished with which score, failed and why, or interrupted
 checkpoints/       best.ckpt by validation macro-F1, last.ckpt after every epoch
-metrics.json       scores of validation and test with intervals, and how the training went
-predictions.npz    record, sample, label and probabilities of every validation and test beat
+metrics.json       scores of validation and test with intervals; the same command and seed give the same file
+training.json      how the training went, epoch by epoch
+predictions.npz    record, patient, sample, label and probabilities of every validation and test beat
 report.html        the same for people
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import platform
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -35,11 +43,16 @@ from rich.table import Table
 from ecg.callbacks import Gallery, History
 from ecg.classifier import Classifier
 from ecg.data.datamodule import BeatDataModule
+from ecg.errors import UserError
 from ecg.evaluation import plots
 from ecg.evaluation.report import RunReport, write_report
 from ecg.scoring import Scores
 
+log = logging.getLogger(__name__)
+
 SHARED_PATIENTS = "The same patients are in training and test: beats of a new patient would score lower."
+STATUS = "status.json"
+WITHOUT_INFLUENCE = re.compile(r"(name|resume|paths\..*|logger\..*|trainer\.(default_root_dir|enable_progress_bar))$")
 SIMULATED = "Simulated recordings: these scores say nothing about real ECGs."
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "wandb", "wfdb", "numpy", "scikit-learn")
 
@@ -69,6 +82,19 @@ class Run:
     started: float = field(default_factory=time.time)
 
     @property
+    def result(self) -> float | None:
+        """What this run returned when it finished; None for one that has not finished yet."""
+        found = status(self.folder)
+        if found.get("state") != "finished":
+            return None
+        return float("nan") if found["result"] is None else float(found["result"])
+
+    def done(self, result: float) -> None:
+        """Marks the run as finished: everything else is in its folder."""
+        known = result if math.isfinite(result) else None
+        write_json(self.folder / STATUS, {"state": "finished", "result": known})
+
+    @property
     def last_checkpoint(self) -> Path | None:
         """Where an interrupted fit of this folder goes on; None at a fresh start."""
         path = self.folder / "checkpoints" / "last.ckpt"
@@ -81,15 +107,17 @@ class Run:
         if not trainer.is_global_zero:
             return
         training = self._training(trainer, classifier)
-        metrics = {"simulated": cfg.data.name == "simulated", "logit_shift": scores.logit_shift, "training": training}
+        metrics = {"simulated": cfg.data.name == "simulated", "logit_shift": scores.logit_shift}
         write_json(self.folder / "metrics.json", {**metrics, **scores.metrics})
+        write_json(self.folder / "training.json", {**training, "history": self.history.known()})
         origin = data.balanced.origin if data.balanced else {}
         lineage = {"beats_sha256": data.beats.digest(), **({"synthetic_set": origin} if origin else {})}
         write_json(self.folder / "provenance.json", {**self.provenance, **lineage})
         _write_predictions(self.folder / "predictions.npz", scores)
         write_report(self._report(cfg, data, scores, training), self.folder / "report.html")
-        _log_to_wandb(trainer, scores)
+        _log_to_wandb(trainer, data, scores, origin)
         self._print(scores, simulated=cfg.data.name == "simulated")
+        self.done(scores.validation_macro_f1)
 
     def _training(self, trainer: pl.Trainer, classifier: Classifier) -> dict[str, Any]:
         f1 = [epoch.get("val/macro_f1", 0.0) for epoch in self.history.epochs]
@@ -157,34 +185,99 @@ class Run:
 @contextmanager
 def start(cfg: DictConfig) -> Iterator[Run]:
     """Opens the run folder, and closes the tracker however the run ends."""
-    hydra = HydraConfig.get()
-    in_sweep = hydra.mode == RunMode.MULTIRUN
-    groups = ("model", "generator", "data", "augmentation", "protocol")
+    hydra, folder = HydraConfig.get(), Path(cfg.paths.run_dir)
+    groups = ("model", "generator", "data", "augmentation", "protocol", "loss")
     choices = {name: str(hydra.runtime.choices[name]) for name in groups if name in cfg}
-    sweep = Path(hydra.sweep.dir).name if in_sweep else None
-    run = Run(Path(cfg.paths.run_dir), choices, list(hydra.overrides.task), sweep, provenance(cfg))
-    run.folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    _require_same(folder, cfg)
+    sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+    run = Run(folder, choices, list(hydra.overrides.task), sweep, provenance(cfg, choices))
+    _take_up(run)
+    if run.result is not None:
+        log.info("Finished already: %s", run.folder)
+        yield run
+        return
     try:
         write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
         write_json(run.folder / "provenance.json", run.provenance)
+        write_json(run.folder / STATUS, {"state": "running"})
         yield run
     except BaseException as error:
         _close_wandb(exit_code=1)
-        if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
-            last = run.folder / "checkpoints" / "last.ckpt"
-            kept = f"The weights after the last whole epoch are in {last}" if last.exists() else "No epoch was over."
-            print(f"Interrupted. {kept}", file=sys.stderr)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns Ctrl-C into an exit
+        if interrupted:
+            last = run.last_checkpoint
+            kept = f"The weights after the last whole epoch are in {last}" if last else "No epoch was over."
+            print(f"Interrupted. {kept}; go on with resume={run.folder}", file=sys.stderr)
+        why = "interrupted" if interrupted else str(error) or type(error).__name__
+        with suppress(OSError):  # a full disk
+            write_json(run.folder / STATUS, {"state": "interrupted" if interrupted else "failed", "why": why})
+        if isinstance(error, SystemExit) and not error.code:  # Lightning's, for the signal a cluster sends
+            raise SystemExit(128 + signal.SIGTERM) from error
         raise
     _close_wandb(exit_code=0)
 
 
+def _take_up(run: Run) -> None:
+    """What was said when the run was begun stays said, however it is gone on with."""
+    begun, said = run.folder / "provenance.json", run.folder / "overrides.yaml"
+    if begun.is_file() and said.is_file():
+        here, there = run.provenance, json.loads(begun.read_text(encoding="utf-8"))
+        again = {key: here[key] for key in ("command", "git_commit", "git_dirty")}
+        run.provenance = {**there, "resumed": [*there.get("resumed", []), again]}
+        run.choices = there["choices"]
+        run.overrides = [str(override) for override in yaml.safe_load(said.read_text(encoding="utf-8")) or []]
+
+
+def status(folder: Path) -> dict[str, Any]:
+    """`status.json` of a run folder: "state" and, of a run that failed, "why"; empty where there is none."""
+    try:
+        return dict(json.loads((folder / STATUS).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _require_same(folder: Path, cfg: DictConfig) -> None:
+    """A folder in use is gone on with by the same run, and by no other.
+
+    Raises:
+        UserError: another run is in the folder.
+    """
+    if not (folder / "config.yaml").is_file():
+        return
+    stored = flat(OmegaConf.load(folder / "config.yaml"))
+    here = flat(cfg)
+    if differing := sorted(key for key in stored.keys() | here.keys() if stored.get(key) != here.get(key)):
+        raise UserError(
+            f"{folder} holds another run, which differs in {', '.join(differing[:5])}: choose another folder."
+        )
+
+
+def flat(cfg: Any) -> dict[str, Any]:
+    """A configuration as one value for each dotted key, without what has no influence on the result."""
+    found: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict) and (node or not path):
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        elif not WITHOUT_INFLUENCE.match(path):
+            found[path] = node
+
+    walk(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True), "")
+    return found
+
+
 def command() -> str:
-    """The command line of this process."""
-    return " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What makes this run again: the command line, or that of this one job of a sweep."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    if hydra is not None and hydra.mode == RunMode.MULTIRUN:
+        return " ".join(["python", f"{hydra.job.name}.py", *map(shlex.quote, hydra.overrides.task)])
+    return " ".join(["python", Path(sys.argv[0]).name, *map(shlex.quote, sys.argv[1:])])
 
 
-def provenance(cfg: DictConfig) -> dict[str, Any]:
+def provenance(cfg: DictConfig, choices: Mapping[str, str]) -> dict[str, Any]:
     """What is needed to make a run again, besides its configuration."""
     root = Path(__file__).parent
     commit = _git(root, "rev-parse", "HEAD")
@@ -195,6 +288,7 @@ def provenance(cfg: DictConfig) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "host": {"system": platform.platform(), "processors": os.cpu_count()},
+        "choices": choices,
         "seed": cfg.seed,
         "split_seed": cfg.protocol.split_seed,
     }
@@ -254,7 +348,7 @@ def _write_predictions(path: Path, scores: Scores) -> None:
     sides = scores.predictions
     columns = {
         name: np.concatenate([getattr(side, name) for side in sides.values()])
-        for name in ("record", "sample", "label", "probability")
+        for name in ("record", "patient", "sample", "label", "probability")
     }
     columns["side"] = np.repeat(list(sides), [len(side.label) for side in sides.values()])
     columns["classes"] = np.array(sides["test"].classes)
@@ -266,15 +360,21 @@ def _write_predictions(path: Path, scores: Scores) -> None:
     _write(path, write)
 
 
-def _log_to_wandb(trainer: pl.Trainer, scores: Scores) -> None:
+def _log_to_wandb(trainer: pl.Trainer, data: BeatDataModule, scores: Scores, origin: Mapping[str, Any]) -> None:
     from pytorch_lightning.loggers import WandbLogger
 
     if isinstance(trainer.logger, WandbLogger):
-        from ecg.tracking import log_results
+        from ecg.tracking import log_results, use_set
 
-        test = scores.metrics["test"]
-        figures = {"confusion matrix": plots.confusion_matrix(test["confusion_matrix"], test["classes"])}
-        log_results(trainer.logger, metrics=test, predictions=scores.predictions["test"], figures=figures)
+        test, predictions = scores.metrics["test"], scores.predictions["test"]
+        signals = data.beats.signal[data.split_of.test]
+        figures = {
+            "confusion matrix": plots.confusion_matrix(test["confusion_matrix"], test["classes"]),
+            "beats right and wrong": plots.beats_right_and_wrong(predictions, signals, data.beats.sfreq),
+        }
+        log_results(trainer.logger, metrics=test, predictions=predictions, figures=figures, synthetic_set=origin)
+        if origin.get("artifact"):
+            use_set(trainer.logger, origin["artifact"])
 
 
 def _close_wandb(exit_code: int) -> None:

@@ -1,15 +1,98 @@
-"""What a sweep ends in."""
+"""Sweeps: jobs that fail alone, sweeps that go on where they stopped, and the table that they end in."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from ecg.errors import UserError, one_sentence, sentence_of
+
+Main = Callable[[DictConfig], float | None]
+
+
+def job(main: Main) -> Main:
+    """Lets a job of a sweep fail alone: it tells why, counts as not a number, and the others go on."""
+
+    @functools.wraps(main)
+    def attempted(cfg: DictConfig) -> float | None:
+        hydra = HydraConfig.get()
+        if hydra.mode != RunMode.MULTIRUN:
+            with one_sentence():
+                return main(cfg)
+        try:
+            return main(cfg)
+        except Exception as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                traceback.print_exc()
+            _note_failure(Path(hydra.runtime.output_dir), hydra, sentence or f"{type(error).__name__}: {error}")
+            return float("nan")
+
+    return attempted
+
+
+def _note_failure(folder: Path, hydra: Any, why: str) -> None:
+    """Writes why a job failed, which it may have done before its folder was in use."""
+    from ecg.runs import STATUS, write_json, write_text
+
+    print(f"Error in job {hydra.job.num}: {why}", file=sys.stderr)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / STATUS, {"state": "failed", "why": why})
+    if not (folder / "overrides.yaml").is_file():
+        write_text(folder / "overrides.yaml", OmegaConf.to_yaml(hydra.overrides.task))
+
+
+def resumed_sweep() -> None:
+    """Turns `sweep.resume=DIR` into the command that began the sweep in DIR.
+
+    What is finished there is not run again, and what was interrupted goes on from its last checkpoint.
+
+    Raises:
+        UserError: DIR holds no sweep, or other choices stand beside it.
+    """
+    said = [argument for argument in sys.argv[1:] if argument.startswith("sweep.resume=")]
+    if not said:
+        return
+    if others := [argument for argument in sys.argv[1:] if argument not in (*said, "-m", "--multirun")]:
+        raise UserError(f"sweep.resume goes on with the sweep as it was begun: leave out {' '.join(others)}.")
+    folder = Path(said[-1].partition("=")[2]).resolve()
+    if not (folder / "multirun.yaml").is_file():
+        raise UserError(f"{said[-1]} holds no sweep: there is no multirun.yaml in it.")
+    begun = OmegaConf.load(folder / "multirun.yaml").hydra.overrides
+    kept = [str(o) for o in begun.hydra if not str(o).startswith(("hydra.sweep.dir=", "hydra.mode="))]
+    sys.argv[1:] = ["-m", *(str(o) for o in begun.task), *kept, f"hydra.sweep.dir={folder}"]
+
+
+class LeaderboardTable(Callback):
+    """Ends a sweep of classifiers in one table, on the console and in `leaderboard.*` of the sweep's folder."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra after the last job; ends the program with an error where a job failed."""
+        with one_sentence():
+            from ecg.evaluation import leaderboard
+
+            folder = Path(config.hydra.sweep.dir)
+            board = leaderboard.leaderboard(leaderboard.read([folder]))
+            leaderboard.show(board)
+            print(f"Leaderboard: {leaderboard.write(board, folder)[0]}")
+            if board.unfinished:
+                raise UserError(
+                    f"{len(board.unfinished)} of the sweep's jobs did not finish; once mended, go on with "
+                    f"sweep.resume={folder}."
+                )
+
 
 # Short enough to stand side by side.
 HEADS = {

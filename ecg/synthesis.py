@@ -132,15 +132,22 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     report = judgement(cfg, run, synthesizer, data, fitted_in=time.time() - run.started)
     write_json(run.folder / FIDELITY, {"fit": _fit(cfg, run, trainer, report), **report.judged})
     write_fidelity_report(report, run.folder / "report.html")
-    if isinstance(trainer.logger, WandbLogger):
-        from ecg.tracking import log_judgement
+    tracker = trainer.logger if isinstance(trainer.logger, WandbLogger) else None
+    if tracker:
+        from ecg import tracking
 
-        log_judgement(trainer.logger, report.judged)
+        tracking.log_judgement(tracker, report.judged)
+        told["artifact"] = tracking.set_name(tracker)
     _print_gates(report)
     # On the validation beats: whoever trains with the set may know of nothing that the test beats said.
     told["gates_on_validation"] = [gate["sentence"] for gate in report.judged["validation"]["gates"]]
-    _print(run, write_set(cfg, run, synthesizer, told, checkpoint))
-    return min(distances(run), default=float("nan"))
+    written = write_set(cfg, run, synthesizer, told, checkpoint)
+    if tracker:
+        tracking.log_set(tracker, written, {"generator": told["generator"], "gates": told["gates_on_validation"]})
+    _print(run, written)
+    distance = min(distances(run), default=float("nan"))
+    run.done(distance)
+    return distance
 
 
 def _fit(cfg: DictConfig, run: Run, trainer: pl.Trainer, report: FidelityReport) -> dict[str, Any]:
@@ -157,7 +164,7 @@ def _fit(cfg: DictConfig, run: Run, trainer: pl.Trainer, report: FidelityReport)
 
 
 def distances(run: Run) -> list[float]:
-    """Fréchet distance to the validation beats, a value an epoch."""
+    """Fréchet distance to the validation beats over that of training beats, a value an epoch."""
     return [epoch["val/frechet"] for epoch in run.history.epochs if "val/frechet" in epoch]
 
 
@@ -176,9 +183,9 @@ def judgement(
     judged = fidelity.judge(
         synthetic_beats,
         train,
-        {"validation": judge_of[1], "test": held_out},
+        {"validation": judge_of.held_out, "test": held_out},
         classes,
-        classifier=judge_of[0],
+        classifier=judge_of.classifier,
         steps=build.judge_steps(cfg),
         sfreq=data.beats.sfreq,
         peak=build.peak(cfg, data),
@@ -195,7 +202,7 @@ def judgement(
         synthetic=synthetic_beats,
         train=train,
         held_out=held_out,
-        classifier=judge_of[0],
+        classifier=judge_of.classifier,
         classes=classes,
         sfreq=data.beats.sfreq,
         history=run.history.columns(),
@@ -264,7 +271,7 @@ def _print_gates(report: FidelityReport) -> None:
         console.print(SIMULATED, style="bold yellow")
     if report.best_epoch is not None:
         distance = report.history["val/frechet"][report.best_epoch]
-        console.print(f"Best epoch {report.best_epoch}: Fréchet distance to the validation beats {distance:.3f}")
+        console.print(f"Best epoch {report.best_epoch}: {distance:.2f} times as far from validation as training beats")
 
 
 def draw_more(cfg: DictConfig, run: Run) -> None:
@@ -276,7 +283,9 @@ def draw_more(cfg: DictConfig, run: Run) -> None:
     stored: Any = OmegaConf.merge(OmegaConf.load(source / "config.yaml"), {"seed": cfg.seed})
     synthesizer = build.blank_synthesizer(stored, tuple(told["shape"]), told["classes"], told["n_styles"])
     checkpoint = load_best(source, synthesizer)
-    _print(run, write_set(cfg, run, synthesizer, told, checkpoint))
+    written = write_set(cfg, run, synthesizer, told, checkpoint)
+    _print(run, written)
+    run.done(float("nan"))
 
 
 def _print(run: Run, folder: Path) -> None:

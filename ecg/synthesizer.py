@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from ecg.data.datamodule import Batch
 from ecg.errors import UserError
-from ecg.evaluation.distances import validation_distance
+from ecg.evaluation.distances import EpochJudge
 from ecg.evaluation.judges import Cohort
 from ecg.generators.generator import Generator
-from ecg.models.cnn import CNN
 
 SHOWN = 3  # beats a class that are kept for the gallery
 DRAWN_AT_ONCE = 1024  # beats; more needs memory and gains no speed
@@ -28,8 +27,7 @@ class Synthesizer(pl.LightningModule):
         generator: of `ecg.generators`: `turns`, `loss`, `sample`, `canvas`, and a module for each player.
         classes: names of the classes.
         styles: (n_classes, n_styles) training beats of each class and style; beats are drawn in this proportion.
-        judge: a network fitted on training beats, in whose features the distance to validation beats is measured,
-            and the validation beats; None for a synthesizer that only draws.
+        judge: compares with the validation beats after each epoch; None for a synthesizer that only draws.
         lr: learning rate of every player; it falls along a cosine over the second half of the steps.
         betas: of Adam.
         seed: of the noise.
@@ -43,7 +41,7 @@ class Synthesizer(pl.LightningModule):
         classes: tuple[str, ...],
         styles: Tensor,
         *,
-        judge: tuple[CNN, Cohort] | None,
+        judge: EpochJudge | None,
         lr: float,
         betas: tuple[float, float],
         seed: int,
@@ -57,7 +55,7 @@ class Synthesizer(pl.LightningModule):
         self.reduced = reduced
         self.styles: Tensor
         self.register_buffer("styles", styles.float())
-        self.judge = judge  # in a tuple, since what judges is neither trained nor saved with the generator
+        self.judge = judge
         self.shown: Tensor | None = None  # (n_classes, SHOWN, T): what the last validation drew first of each class
         self.players: list[str] = list(dict.fromkeys(generator.turns))
 
@@ -116,13 +114,12 @@ class Synthesizer(pl.LightningModule):
         """
         if batch_idx or self.judge is None:
             return
-        classifier, held_out = self.judge
         label = torch.arange(len(self.classes)).repeat_interleave(self.n_compared)
         drawn = list(self.draw(label, seed=self.seed))
         signal, rr = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         self.shown = signal[:, 0].unflatten(0, (len(self.classes), -1))[:, :SHOWN].clone()
         cohort = Cohort(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
-        found = validation_distance(classifier, cohort, held_out, len(self.classes))
+        found = self.judge.compare(cohort)
         for name, value in found.items():
             self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1)
 

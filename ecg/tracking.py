@@ -226,8 +226,16 @@ def _start(run_dir: Path, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
         wandb.setup(settings=settings)
         # By default W&B would return a run that another job of this process left open, and a server could ask
         # for the code and its uncommitted changes.
+        earlier = _id_of(run_dir)
         run = wandb.init(
-            mode=mode, dir=run_dir, save_code=False, reinit="finish_previous", settings=settings, **arguments
+            mode=mode,
+            dir=run_dir,
+            id=earlier,
+            resume="allow" if earlier and mode == "online" else None,
+            save_code=False,
+            reinit="finish_previous",
+            settings=settings,
+            **arguments,
         )
         run.define_metric(STEP)
     except Exception:
@@ -237,6 +245,12 @@ def _start(run_dir: Path, mode: Mode, arguments: dict[str, Any]) -> wandb.Run:
             shutil.rmtree(folder, ignore_errors=True)
         raise
     return run
+
+
+def _id_of(run_dir: Path) -> str | None:
+    """Of the run that a resumed training goes on with; None for a new one."""
+    found = sorted(run_dir.glob("wandb/*run-*/run-*.wandb"), key=lambda path: path.parent.name.split("run-")[-1])
+    return found[-1].stem.removeprefix("run-") if found else None
 
 
 def _say_where(run: wandb.Run, mode: Mode, problem: str | None) -> None:
@@ -288,6 +302,7 @@ def log_results(
     metrics: Mapping[str, Any],
     predictions: Predictions,
     figures: Mapping[str, Figure],
+    synthetic_set: Mapping[str, Any] | None = None,
 ) -> None:
     """Sends the test results, once, at the end; never raises.
 
@@ -296,8 +311,11 @@ def log_results(
         metrics: of the test beats, from `ecg.evaluation.metrics.evaluate`.
         predictions: of the same beats.
         figures: by title; shown under `figures/`.
+        synthetic_set: provenance of the beats of a generator that took part in the training.
     """
     _safe(logger).attempt(_log_results, logger.experiment, metrics, predictions, figures)
+    if synthetic_set:
+        _safe(logger).attempt(logger.experiment.config.update, {"synthetic_set": dict(synthetic_set)})
 
 
 def _log_results(
@@ -353,6 +371,41 @@ def _pr_curves(predictions: Predictions) -> Any:
         labels=list(predictions.classes),
         title="Precision and recall of the test beats, each class against the others",
     )
+
+
+def set_name(logger: WandbLogger) -> str:
+    """The artifact as which a logger's run stores its synthetic set."""
+    return f"{logger.experiment.project}/beats-{logger.version}:latest"
+
+
+def log_set(logger: WandbLogger, folder: Path, told: Mapping[str, Any]) -> None:
+    """Stores a synthetic set as an artifact, so that W&B links its generator with who trains with it; never raises.
+
+    Args:
+        logger: of the run that made the set.
+        folder: of the set.
+        told: what the artifact's page shows.
+    """
+
+    def store() -> None:
+        artifact = wandb.Artifact(f"beats-{logger.version}", type="synthetic-beats", metadata=dict(told))
+        artifact.add_dir(str(folder))
+        logger.experiment.log_artifact(artifact)
+
+    _safe(logger).attempt(store)
+
+
+def use_set(logger: WandbLogger, name: str) -> None:
+    """Tells W&B which synthetic set a classifier trained with; a set that the server does not have costs one line.
+
+    Offline nothing can be linked: the set's digest is in the run's configuration and provenance.
+    """
+    if logger.experiment.offline:
+        return
+    try:
+        logger.experiment.use_artifact(name)
+    except Exception as error:
+        log.info("W&B has no artifact %s (%s): the set's digest is in the provenance alone.", name, _reason(error))
 
 
 def finish(logger: object, exit_code: int) -> None:

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
-from ecg.evaluation.distances import density_coverage, frechet, memorisation, mmd, validation_distance, waveform
+from ecg.evaluation.distances import EpochJudge, density_coverage, frechet, memorisation, mmd, waveform
 from ecg.evaluation.judges import Cohort, features, fit_classifier, held_out_accuracy, predict
 
 N_TIMES = 96
@@ -59,18 +59,19 @@ def test_real_beats_are_not_told_from_real_ones_and_bad_ones_are() -> None:
 
 
 def test_distances_put_bad_beats_beyond_the_floor(judge) -> None:  # type: ignore[no-untyped-def]
-    floor = validation_distance(judge, TRAIN, HELD_OUT, 2)
+    epochs = EpochJudge(judge, TRAIN, HELD_OUT, 2, 200)
+    floor = epochs.compare(TRAIN)
+    assert 0.3 < floor["frechet"] < 3
     for name, bad in BAD.items():
-        found = validation_distance(judge, bad, HELD_OUT, 2)
-        assert found["frechet"] > 5 * floor["frechet"], name
+        found = epochs.compare(bad)
+        assert found["frechet"] > 5, name
         assert found["coverage"] < 0.3 * floor["coverage"], name
-    assert validation_distance(judge, BAD["one beat"], HELD_OUT, 2)["spread"] < 0.1
+    assert epochs.compare(BAD["one beat"])["spread"] < 0.1
 
 
 def test_only_memorisation_catches_a_copy(judge) -> None:  # type: ignore[no-untyped-def]
     copy = TRAIN.take(np.arange(200))
-    floor = validation_distance(judge, TRAIN, HELD_OUT, 2)["frechet"]
-    assert validation_distance(judge, copy, HELD_OUT, 2)["frechet"] < 5 * floor + 0.1
+    assert EpochJudge(judge, TRAIN, HELD_OUT, 2, 200).compare(copy)["frechet"] < 5
     ratio, closer = memorisation(copy, TRAIN, HELD_OUT)
     assert ratio < 1e-3
     assert closer == 1

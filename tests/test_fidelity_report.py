@@ -117,7 +117,7 @@ def written(report: FidelityReport, folder: Path) -> Page:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the tests of text and tables the time to draw."""
-    monkeypatch.setattr(page, "_data_uri", lambda figure: "data:,")
+    monkeypatch.setattr(page, "data_uri", lambda figure: "data:,")
     for name in FIGURES:
         monkeypatch.setattr(plots, name, lambda *_: Figure())
 

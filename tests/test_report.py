@@ -136,7 +136,7 @@ def written(run: RunReport, folder: Path) -> Page:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares the tests of text and tables the time to draw."""
-    monkeypatch.setattr(page, "_data_uri", lambda figure: "data:,")
+    monkeypatch.setattr(page, "data_uri", lambda figure: "data:,")
     for name in ("confusion_matrix", "pr_curves", "learning_curves", "calibration", "beats_right_and_wrong"):
         monkeypatch.setattr(plots, name, lambda *_: Figure())
 
@@ -348,9 +348,9 @@ def test_unusual_beats_make_a_report(tmp_path: Path, case: str) -> None:
 
 def test_long_figures_become_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figure = plots.confusion_matrix([[1, 0], [0, 1]], ["N", "S"])
-    assert page._data_uri(figure).startswith("data:image/svg+xml;base64,")
+    assert page.data_uri(figure).startswith("data:image/svg+xml;base64,")
     monkeypatch.setattr(page, "MAX_SVG_BYTES", 10)
-    assert page._data_uri(figure).startswith("data:image/png;base64,")
+    assert page.data_uri(figure).startswith("data:image/png;base64,")
 
 
 def test_signals_of_other_beats_are_refused(tmp_path: Path) -> None:

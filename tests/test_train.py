@@ -18,30 +18,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-
-ROOT = Path(__file__).parents[1]
-TINY = ["model.hidden=8", "data.n_patients=12", "data.minutes=1", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
-TINY += ["trainer.enable_progress_bar=false", "n_bootstrap=20"]
-
-
-def call(tmp_path: Path, *arguments: str) -> list[str]:
-    base = [*TINY, f"paths.cache_dir={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run"]
-    return [sys.executable, str(ROOT / "train.py"), *base, *arguments]
-
-
-def train(tmp_path: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "WANDB_MODE": "offline"}
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        call(tmp_path, *arguments), capture_output=True, text=True, timeout=300, env=environment, **options
-    )
-
-
-def sentence(ended: subprocess.CompletedProcess[str]) -> str:
-    assert ended.returncode != 0, ended.stdout
-    assert "Traceback" not in ended.stderr, ended.stderr
-    lines = [line for line in ended.stderr.strip().splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, ended.stderr
-    return lines[0]
+from programs import ROOT, TINY, call, sentence, train
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +60,9 @@ def test_metrics_are_those_of_the_predictions(finished: tuple[Path, subprocess.C
     assert not patients[0] & patients[1]
     assert metrics["simulated"] is True
     assert 0 <= metrics["logit_shift"] <= 1
-    assert metrics["training"]["epochs"] == 2
+    training = json.loads((run / "training.json").read_text())
+    assert training["epochs"] == len(training["history"]) == 2
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
     np.testing.assert_allclose(predictions["probability"].sum(axis=1), 1, atol=1e-5)
 
 
@@ -123,15 +102,15 @@ def test_same_command_and_seed_give_the_same_metrics(tmp_path: Path) -> None:
         arguments = ["logger=csv", "trainer.max_epochs=4", "trainer.precision=32-true", "optimizer.batch_size=32"]
         ended = train(tmp_path, *arguments, f"hydra.run.dir={tmp_path}/{name}")
         assert ended.returncode == 0, ended.stderr
-        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
-        del metrics["training"]["seconds"]
-        found.append(metrics)
+        found.append((tmp_path / name / "metrics.json").read_bytes())
     assert found[0] == found[1]
+    metrics = json.loads(found[0])
+    training = json.loads((tmp_path / "a" / "training.json").read_text())
     # What was monitored is over the whole set, and what is tested are the (averaged) weights of its best epoch.
     monitored = pd.read_csv(tmp_path / "a" / "metrics.csv")["val/macro_f1"].dropna()
     assert len(monitored) == 4
-    assert found[0]["validation"]["macro"]["f1"]["value"] == pytest.approx(monitored.max(), abs=1e-6)
-    assert found[0]["training"]["best_epoch"] == monitored.reset_index(drop=True).idxmax()
+    assert metrics["validation"]["macro"]["f1"]["value"] == pytest.approx(monitored.max(), abs=1e-6)
+    assert training["best_epoch"] == monitored.reset_index(drop=True).idxmax()
 
 
 def test_multirun(tmp_path: Path) -> None:

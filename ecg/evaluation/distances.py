@@ -115,23 +115,46 @@ def waveform(cohort: Cohort, sfreq: float, peak: int) -> dict[str, NDArray[np.fl
     return statistics | {"length": length, "spectral centre": centre, "roughness": rough}
 
 
-def validation_distance(
-    classifier: CNN, synthetic: Cohort, held_out: Cohort, n_classes: int, seed: int = 0
-) -> dict[str, float]:
-    """A quick look while a generator is fitted: Fréchet distance, coverage and spread, means over the classes.
+class EpochJudge:
+    """A quick look at a generator's beats after each epoch: how far from the validation beats they are.
 
-    Classes with few held-out beats are left out. `spread` is the standard deviation of the features over that of real
-    beats: near 0, all beats are alike.
+    Every class counts alike: its Fréchet distance is taken relative to that of as many real training beats, since the
+    distances of classes differ by a factor of ten. Classes with few held-out beats are left out.
+
+    Attributes:
+        classifier: the network in whose features beats are compared.
+        held_out: the validation beats.
+
+    Args:
+        classifier: fitted on training beats.
+        train: training beats.
+        held_out: validation beats.
+        n_classes: number of classes.
+        n_compared: beats a class that will be drawn.
+        seed: of the choice among many beats.
     """
-    rng = np.random.default_rng(seed)
-    found: list[tuple[float, float, float]] = []
-    for c in range(n_classes):
-        real, fake = held_out.of(c).some(PER_CLASS, rng), synthetic.of(c)
-        if len(real) < FEWEST:
-            continue
-        a, b = features(classifier, real), features(classifier, fake)
-        spread = b.std(axis=0).mean() / max(a.std(axis=0).mean(), 1e-12)
-        found.append((frechet(a, b), density_coverage(a, b)[1], float(spread)))
-    if not found:
-        return {"frechet": float("nan"), "coverage": float("nan"), "spread": float("nan")}
-    return dict(zip(("frechet", "coverage", "spread"), np.mean(found, axis=0).tolist(), strict=True))
+
+    def __init__(
+        self, classifier: CNN, train: Cohort, held_out: Cohort, n_classes: int, n_compared: int, seed: int = 0
+    ) -> None:
+        self.classifier, self.held_out = classifier, held_out
+        rng = np.random.default_rng(seed)
+        self._real: dict[int, tuple[Points, float]] = {}  # by class, features of held-out beats and the floor
+        for c in range(n_classes):
+            real, learnt = held_out.of(c).some(PER_CLASS, rng), train.of(c).some(n_compared, rng)
+            if len(real) >= FEWEST:
+                at = features(classifier, real)
+                self._real[c] = at, max(frechet(at, features(classifier, learnt)), 1e-12)
+
+    def compare(self, synthetic: Cohort) -> dict[str, float]:
+        """Means over the classes: "frechet" over its floor, "coverage", and "spread".
+
+        The spread is the standard deviation of the features over that of real beats: near 0, all beats are alike.
+        """
+        found: list[tuple[float, float, float]] = []
+        for c, (real, floor) in self._real.items():
+            fake = features(self.classifier, synthetic.of(c))
+            spread = fake.std(axis=0).mean() / max(real.std(axis=0).mean(), 1e-12)
+            found.append((frechet(real, fake) / floor, density_coverage(real, fake)[1], float(spread)))
+        means = np.mean(found, axis=0).tolist() if found else [float("nan")] * 3
+        return dict(zip(("frechet", "coverage", "spread"), means, strict=True))

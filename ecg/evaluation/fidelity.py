@@ -48,7 +48,8 @@ MEASURES = {
     "discriminative": Measure(
         "Discriminative score",
         "How much more often than by guessing a network tells synthetic beats from real training beats: 0 is a guess, "
-        "0.5 is always right; floor: training against held-out beats. The value, not the floor, is the same on every side.",
+        "0.5 is always right; floor: training against held-out beats. The value is the same on every side, the floor "
+        "is not.",
         "lower",
     ),
     "frechet": Measure(

@@ -112,7 +112,7 @@ def maps(real: Points, fake: Points, real_label: NDArray[np.int64], fake_label: 
 
 
 def course(history: Mapping[str, Sequence[float]], best: int | None) -> Figure:
-    """The players' losses on the left; Fréchet distance and coverage of the validation beats on the right."""
+    """The players' losses on the left; relative Fréchet distance and coverage of the validation beats on the right."""
     figure = Figure(figsize=(9.2, 3.2), layout="constrained", facecolor="white")
     losses, scores = figure.subplots(1, 2)
     for (key, values), style in zip(
@@ -122,7 +122,7 @@ def course(history: Mapping[str, Sequence[float]], best: int | None) -> Figure:
     ):
         losses.plot(values, color=INK, linestyle=style, label=key.removeprefix("train/").removesuffix("_loss"))
     losses.set(xlabel="epoch", title="loss")
-    scores.plot(history.get("val/frechet", []), color=class_colour("N"), label="Fréchet distance")
+    scores.plot(history.get("val/frechet", []), color=class_colour("N"), label="Fréchet distance / floor")
     scores.set(xlabel="epoch", yscale="log", title="validation")
     scores.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     scores.yaxis.set_minor_locator(NullLocator())

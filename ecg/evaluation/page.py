@@ -111,12 +111,12 @@ def section(title: str, body: str, explanation: str) -> str:
 def picture(figure: Figure, title: str, alt: str, explanation: str) -> str:
     """A figure with a heading and a sentence on how to read it."""
     return (
-        f'<figure><h2>{title}</h2><img src="{_data_uri(figure)}" alt="{escape(alt)}">'
+        f'<figure><h2>{title}</h2><img src="{data_uri(figure)}" alt="{escape(alt)}">'
         f'<figcaption class="explain">{explanation}</figcaption></figure>'
     )
 
 
-def _data_uri(figure: Figure) -> str:
+def data_uri(figure: Figure) -> str:
     """The figure as an image inside the page: sharp at any size, or as pixels where that would be too long.
 
     An image and not an inline <svg>, because the names inside of two figures would clash.

@@ -31,27 +31,33 @@ class Condition(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Doubles the time axis, then two convolutions with a skip; the latent sets gain, bias and texture of a channel.
+    """Doubles the time axis, then a second convolution; the latent sets gain, bias and texture of a channel.
 
-    The texture is white noise with a gain for each channel, which depends on the latent: recordings differ in how
-    noisy they are (Karras et al. 2019, StyleGAN, arXiv:1812.04948, has one gain for all images).
+    The first convolution writes two samples for one, which costs less than to convolve an axis of doubled samples. The
+    texture is white noise with a gain for each channel, which depends on the latent: recordings differ in how noisy
+    they are (Karras et al. 2019, StyleGAN, arXiv:1812.04948, has one gain for all images).
     """
 
     def __init__(self, in_channels: int, out_channels: int, latent: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, KERNEL, padding=PADDING)
+        self.conv1 = nn.Conv2d(in_channels, 2 * out_channels, (1, 3), padding=(0, 1))
         self.conv2 = nn.Conv2d(out_channels, out_channels, KERNEL, padding=PADDING)
-        self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.style = nn.Linear(latent, 4 * out_channels)
+        self.skip = nn.Conv2d(in_channels, 2 * out_channels, 1, bias=False)
+        self.style = nn.Linear(latent, 3 * out_channels)
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """(B, in, 1, T) and latents (B, latent) -> (B, out, 1, 2 T)."""
-        skip = F.interpolate(self.skip(x), scale_factor=(1.0, 2.0), mode="nearest")
-        gain, bias, texture1, texture2 = self.style(w)[:, :, None, None].chunk(4, dim=1)  # (B, out, 1, 1) each
-        h = F.interpolate(F.leaky_relu(x, 0.2), scale_factor=(1.0, 2.0), mode="nearest")
-        h = torch.addcmul(bias, self.conv1(h), 1 + gain)  # one pass through memory instead of two, as below
-        h = self.conv2(F.leaky_relu(torch.addcmul(h, texture1, _white(h, rng)), 0.2))
-        return torch.addcmul(skip + h, texture2, _white(h, rng)) * math.sqrt(0.5)
+        gain, bias, texture = self.style(w)[:, :, None, None].chunk(3, dim=1)  # (B, out, 1, 1) each
+        h = _spread(self.conv1(F.leaky_relu(x, 0.2)), 2)
+        h = torch.addcmul(bias, h, 1 + gain)  # one pass through memory instead of two, as below
+        h = self.conv2(F.leaky_relu(h, 0.2, inplace=True))
+        return torch.addcmul(_spread(self.skip(x), 2).add_(h), texture, _white(h, rng))
+
+
+def _spread(x: Tensor, n: int) -> Tensor:
+    """(B, n C, 1, T) -> (B, C, 1, n T): channels become samples, without moving anything in channels-last memory."""
+    b, channels, _, t = x.shape
+    return x.permute(0, 2, 3, 1).reshape(b, 1, n * t, channels // n).permute(0, 3, 1, 2)
 
 
 def _white(like: Tensor, rng: torch.Generator | None) -> Tensor:
@@ -155,7 +161,6 @@ class ConvGenerator(nn.Module):
         self.mapping = nn.Sequential(nn.Linear(2 * latent, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.start = nn.Linear(width, 4 * hidden * self.first)
         self.clocks1, self.clocks2 = Clocks(4 * hidden, width), Clocks(2 * hidden, width)
-        self.clocks3 = Clocks(hidden, width)
         self.block1 = UpBlock(4 * hidden, 2 * hidden, width)
         self.block2 = UpBlock(2 * hidden, hidden, width)
         self.patch = nn.Conv2d(hidden, 16 * PATCH, KERNEL, padding=PADDING)
@@ -168,13 +173,13 @@ class ConvGenerator(nn.Module):
         """Labels (B,) and styles (B,) -> (B, channels, T)."""
         z = torch.randn(len(label), self.latent, generator=rng, device=label.device)
         w = self.mapping(torch.cat([z, self.condition(label, style)], dim=1))  # (B, 4 latent)
-        x = self.start(w).reshape(len(label), -1, 1, self.first).contiguous(memory_format=torch.channels_last)
+        x = self.start(w).reshape(len(label), 1, self.first, -1).permute(0, 3, 1, 2)
         x = self.block1(self.clocks1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
         x = self.block2(self.clocks2(x, w), w, rng)  # (B, hidden, 1, T / 4)
-        x = self.patch(F.leaky_relu(self.clocks3(x, w), 0.2))  # (B, 16 * 4, 1, T / 4)
-        x = x.unflatten(1, (16, PATCH)).permute(0, 1, 3, 4, 2).flatten(3)  # (B, 16, 1, T)
+        x = _spread(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
         x = torch.addcmul(x, self.texture(w)[:, :, None, None], _white(x, rng))
-        return self.last(F.leaky_relu(x, 0.2))[:, :, 0, : self.n_times].float() + self.interference(w, rng)
+        drawn = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]
+        return drawn.float() + self.interference(w, rng)
 
 
 class ConvCritic(nn.Module):

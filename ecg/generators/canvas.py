@@ -98,8 +98,12 @@ class Canvas(nn.Module):
         Noise and hum are a hundred times smaller than a QRS complex. A critic whose gradient is penalised does not see
         them, and a classifier does.
         """
+        return torch.cat([canvas, self.texture(canvas)], dim=1)
+
+    def texture(self, canvas: Tensor) -> Tensor:
+        """Canvas (B, C+E, T) -> the fine detail of its signal (B, C, T), in units of what is usual."""
         detail = _detail(canvas[:, : self.n_channels]) / self.grain[:, None]
-        return torch.cat([canvas, MAGNIFIED * torch.asinh(detail)], dim=1)  # a complex would be far too large without
+        return MAGNIFIED * torch.asinh(detail)  # a complex would be far too large without
 
     def decode(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
         """Finished canvas (B, C+E, T) -> signals (B, C, T) and RR features (B, R)."""

@@ -1,0 +1,202 @@
+"""Jobs that survive: killed, stopped, out of disk or out of numbers, and sweeps that go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from programs import call, program, resume, sentence, train
+
+# In float32, since bfloat16 sums depend on how many threads a machine has to spare.
+EXACT = ["trainer.precision=32-true", "trainer.max_epochs=6", "data.minutes=2", "logger=none"]
+
+
+def weights(run: Path, name: str = "last") -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return found
+
+
+def end_after_epoch(process: subprocess.Popen[str], run: Path, epoch: int, number: int) -> str:
+    """Sends a signal once the checkpoint of an epoch is there; returns what the process said on stderr."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] >= epoch:
+                break
+        except FileNotFoundError:
+            pass
+        time.sleep(0.02)
+    process.send_signal(number)
+    return process.communicate(timeout=60)[1]
+
+
+def begin(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing came in the way of."""
+    folder = tmp_path_factory.mktemp("whole")
+    ended = train(folder, *EXACT)
+    assert ended.returncode == 0, ended.stderr
+    return folder
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_goes_on_as_if_nothing_had_been(number: int, uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = call(tmp_path, *EXACT, f"paths.cache_dir={uninterrupted}/cache")
+    process = begin(command)
+    told = end_after_epoch(process, run, 1, number)
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGTERM)
+    assert weights(run)["epoch"] < 5
+    if number == signal.SIGTERM:
+        assert f"go on with resume={run}" in told
+        assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+        ended = program(command)  # as a cluster that requeues a job does
+    else:
+        ended = resume(f"resume={run}")
+    assert ended.returncode == 0, ended.stderr
+    for name in ("last", "best"):
+        there, here = (weights(folder, name)["state_dict"] for folder in (uninterrupted / "run", run))
+        assert all(torch.equal(there[key], here[key]) for key in there)
+    assert (run / "metrics.json").read_bytes() == (uninterrupted / "run" / "metrics.json").read_bytes()
+    history = json.loads((run / "training.json").read_text())["history"]
+    assert [epoch["epoch"] for epoch in history] == list(range(6))
+    assert yaml.safe_load((run / "overrides.yaml").read_text())[-2] == "logger=none"
+    provenance = json.loads((run / "provenance.json").read_text())
+    assert len(provenance["resumed"]) == 1
+
+
+def test_a_checkpoint_cut_short_leaves_the_earlier_one(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = begin(call(tmp_path, *EXACT, f"paths.cache_dir={uninterrupted}/cache"))
+    checkpoints = run / "checkpoints"
+    deadline = time.monotonic() + 120
+    # Until a second file is being written beside a whole one.
+    while time.monotonic() < deadline and process.poll() is None:
+        whole = (checkpoints / "last.ckpt").exists()
+        if whole and any(path.suffix != ".ckpt" for path in checkpoints.iterdir()):
+            break
+    process.kill()
+    process.communicate(timeout=60)
+    assert weights(run)["state_dict"]
+    ended = resume(f"resume={run}")
+    assert ended.returncode == 0, ended.stderr
+    there, here = (weights(folder)["state_dict"] for folder in (uninterrupted / "run", run))
+    assert all(torch.equal(there[key], here[key]) for key in there)
+
+
+def test_a_finished_run_is_not_run_again(uninterrupted: Path) -> None:
+    run = uninterrupted / "run"
+    before = (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    ended = resume(f"resume={run}")
+    assert ended.returncode == 0, ended.stderr
+    assert f"Finished already: {run}" in ended.stdout
+    assert (run / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_what_cannot_be_resumed_is_one_sentence(uninterrupted: Path, tmp_path: Path) -> None:
+    assert "there is no config.yaml" in sentence(resume(f"resume={tmp_path}"))
+    run = uninterrupted / "run"
+    line = sentence(program([*call(tmp_path), f"resume={run}", "optimizer.lr=1"]))
+    assert "leave out model.hidden=8" in line
+    line = sentence(train(uninterrupted, *EXACT, "optimizer.lr=0.1"))
+    assert f"{run} holds another run, which differs in optimizer.lr" in line
+    assert "there is no multirun.yaml" in sentence(resume(f"sweep.resume={tmp_path}"))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    assert train(tmp_path, "logger=none", "trainer.max_epochs=1").returncode == 0
+    (tmp_path / "run" / "status.json").unlink()
+    state = weights(tmp_path / "run")
+    # As after a step that went too far.
+    group = state["optimizer_states"][0]["param_groups"]
+    group[0]["lr"] = group[0]["initial_lr"] = float("nan")
+    state["lr_schedulers"][0]["base_lrs"] = [float("nan")] * len(group)
+    torch.save(state, tmp_path / "run" / "checkpoints" / "last.ckpt")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = 3
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
+    line = sentence(resume(f"resume={tmp_path}/run"))
+    assert "The loss is not a finite number in epoch 1, batch 1: lower optimizer.lr" in line
+    kept = weights(tmp_path / "run")
+    assert kept["epoch"] == 0
+    assert all(torch.isfinite(value).all() for value in kept["state_dict"].values())
+    assert "not a finite number" in json.loads((tmp_path / "run" / "status.json").read_text())["why"]
+
+
+SWEEP = ["-m", "logger=csv", "optimizer.lr=0.001,0.003", "seed=1,2", "trainer.max_epochs=1"]
+
+
+def test_a_sweep_ends_in_a_table_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    # The second cell asks for beats that are too short for its network.
+    broken = [*SWEEP, "data.before=0.7,0.02", "data.after=0.03", "optimizer.lr=0.001"]
+    ended = train(tmp_path, *broken)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.stderr.count("too short for model.kernel_size=5") == 2
+    assert "2 of the sweep's jobs did not finish" in ended.stderr
+    rows = pd.read_csv(sweep / "leaderboard.csv")
+    assert rows["state"].tolist() == ["finished", "failed", "failed"]
+    assert rows["seeds"][0] == 2
+    assert rows["why"][1:].str.contains("too short").all()
+    page = (sweep / "leaderboard.html").read_text()
+    assert "Runs that did not finish" in page
+    assert "claims nothing" not in page  # of one cell
+    # What is finished is not run again; what is not is.
+    runs = sorted(path for path in sweep.iterdir() if path.is_dir())
+    before = {run: (run / "status.json").stat().st_mtime_ns for run in runs}
+    (gone,) = (run for run in runs if run.name.startswith("0_"))
+    (gone / "status.json").write_text('{"state": "running"}')
+    again = resume(f"sweep.resume={sweep}")
+    assert again.returncode == 1
+    after = {run: (run / "status.json").stat().st_mtime_ns for run in runs}
+    assert [after[run] > before[run] for run in runs] == [True, False, True, True]
+    assert again.stdout.count("Finished already") == 1
+
+
+def test_a_sweep_over_folds_is_one_test_set(tmp_path: Path) -> None:
+    ended = train(tmp_path, "-m", "logger=none", "protocol.fold=0,1,2,3,4", "trainer.max_epochs=1")
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())
+    (cell,) = found["cells"]
+    assert (cell["folds"], cell["seeds"]) == (5, [1])
+    n_beats = [
+        json.loads((Path(run) / "metrics.json").read_text())["test"]["n_beats"] for run in cell["runs"]
+    ]  # every beat of the set is tested once
+    side = json.loads((Path(cell["runs"][0]) / "metrics.json").read_text())
+    assert sum(n_beats) > 4 * side["test"]["n_beats"]
+    assert "leaderboard.html" in ended.stdout
+
+
+def test_two_jobs_prepare_one_cache(tmp_path: Path) -> None:
+    command = ["logger=none", "trainer.max_epochs=1", "data.minutes=2"]
+    both = [begin(call(tmp_path, *command, f"hydra.run.dir={tmp_path}/{name}")) for name in ("a", "b")]
+    for process in both:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    a, b = ((tmp_path / name / "metrics.json").read_bytes() for name in ("a", "b"))
+    assert json.loads(a)["test"]["n_beats"] == json.loads(b)["test"]["n_beats"]
+    assert len([path for path in (tmp_path / "cache").rglob("*.npz") if path.is_file()]) <= 1
+    assert not [path for path in (tmp_path / "cache").rglob("*.tmp")]
+
+
+def test_a_read_only_w_and_b_folder_costs_one_warning(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "wandb").write_text("in the way")
+    ended = train(tmp_path, "trainer.max_epochs=1")
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout + ended.stderr).count("W&B") == 1
+    assert os.path.getsize(tmp_path / "run" / "metrics.json") > 0
