@@ -23,7 +23,7 @@ Main = Callable[[DictConfig], float | None]
 
 
 def job(main: Main) -> Main:
-    """Lets a job of a sweep fail alone: it tells why, counts as not a number, and the others go on."""
+    """Lets a job of a sweep fail alone: it tells why, and the others go on."""
 
     @functools.wraps(main)
     def attempted(cfg: DictConfig) -> float | None:
@@ -38,7 +38,7 @@ def job(main: Main) -> Main:
             if sentence is None:
                 traceback.print_exc()
             _note_failure(Path(hydra.runtime.output_dir), hydra, sentence or f"{type(error).__name__}: {error}")
-            return float("nan")
+            return None  # which sweepers that search count as a failure, unlike NaN
 
     return attempted
 
@@ -75,7 +75,18 @@ def resumed_sweep() -> None:
     sys.argv[1:] = ["-m", *(str(o) for o in begun.task), *kept, f"hydra.sweep.dir={folder}"]
 
 
-class LeaderboardTable(Callback):
+class Sweep(Callback):
+    """Writes down how a sweep was begun, which not every sweeper of Hydra does: `sweep.resume` reads it."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before the first job."""
+        with one_sentence():
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / "multirun.yaml")
+
+
+class LeaderboardTable(Sweep):
     """Ends a sweep of classifiers in one table, on the console and in `leaderboard.*` of the sweep's folder."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -108,7 +119,7 @@ HEADS = {
 }
 
 
-class FidelityTable(Callback):
+class FidelityTable(Sweep):
     """Ends a sweep of generators in one table, on the console and in `fidelity.csv` of the sweep's folder.
 
     Generators are ranked by what their beats reached on the validation beats; the test beats stand beside it in the

@@ -14,8 +14,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from programs import call, program, resume, sentence, train
+from omegaconf import OmegaConf
+from programs import ROOT, call, program, resume, sentence, train
 
+from ecg.config import register
+
+register()
 # In float32, since bfloat16 sums depend on how many threads a machine has to spare.
 EXACT = ["trainer.precision=32-true", "trainer.max_epochs=6", "data.minutes=2", "logger=none"]
 
@@ -136,13 +140,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path)
     assert "not a finite number" in json.loads((tmp_path / "run" / "status.json").read_text())["why"]
 
 
-SWEEP = ["-m", "logger=csv", "optimizer.lr=0.001,0.003", "seed=1,2", "trainer.max_epochs=1"]
+SWEEP = ["logger=csv", "optimizer.lr=0.001,0.003", "seed=1,2", "trainer.max_epochs=1"]
 
 
 def test_a_sweep_ends_in_a_table_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     # The second cell asks for beats that are too short for its network.
-    broken = [*SWEEP, "data.before=0.7,0.02", "data.after=0.03", "optimizer.lr=0.001"]
+    broken = [*SWEEP, "data.before=0.7,0.02", "data.after=0.03", "optimizer.lr=0.001", "-m"]
     ended = train(tmp_path, *broken)
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr, ended.stderr
@@ -163,12 +167,12 @@ def test_a_sweep_ends_in_a_table_and_goes_on_where_it_stopped(tmp_path: Path) ->
     again = resume(f"sweep.resume={sweep}")
     assert again.returncode == 1
     after = {run: (run / "status.json").stat().st_mtime_ns for run in runs}
-    assert [after[run] > before[run] for run in runs] == [True, False, True, True]
+    assert [after[run] > before[run] for run in runs] == [True, True, False, True]
     assert again.stdout.count("Finished already") == 1
 
 
 def test_a_sweep_over_folds_is_one_test_set(tmp_path: Path) -> None:
-    ended = train(tmp_path, "-m", "logger=none", "protocol.fold=0,1,2,3,4", "trainer.max_epochs=1")
+    ended = train(tmp_path, "logger=none", "protocol.fold=0,1,2,3,4", "trainer.max_epochs=1", "-m")
     assert ended.returncode == 0, ended.stderr
     found = json.loads((tmp_path / "sweep" / "leaderboard.json").read_text())
     (cell,) = found["cells"]
@@ -179,6 +183,41 @@ def test_a_sweep_over_folds_is_one_test_set(tmp_path: Path) -> None:
     side = json.loads((Path(cell["runs"][0]) / "metrics.json").read_text())
     assert sum(n_beats) > 4 * side["test"]["n_beats"]
     assert "leaderboard.html" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]]
+)
+def test_jobs_in_parallel(launcher: list[str], tmp_path: Path) -> None:
+    ended = train(tmp_path, "logger=none", "trainer.max_epochs=1", "seed=1,2", *launcher, "-m")
+    assert ended.returncode == 0, ended.stderr
+    rows = pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")
+    assert rows["seeds"].tolist() == [2]
+    (command, _) = (json.loads(path.read_text())["command"] for path in tmp_path.glob("sweep/*/provenance.json"))
+    assert command.startswith("python train.py model.hidden=8")
+
+
+@pytest.mark.parametrize("model", ["cnn", "cnn_lstm", "cnn_lstm_attn"])
+def test_every_search_space_is_of_keys_that_exist(model: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose("train", [f"sweep={model}", "name=x", "paths.run_dir=x"], return_hydra_config=True)
+    assert cfg.hydra.sweeper.direction == "maximize"
+    for key in cfg.hydra.sweeper.params:
+        assert OmegaConf.select(cfg, key) is not None, key
+
+
+def test_a_search_survives_a_failed_trial_and_goes_on(tmp_path: Path) -> None:
+    search = ["sweep=cnn", "hydra.sweeper.n_trials=4", "data.before=choice(0.01,0.5)", "data.after=0.1"]
+    ended = train(tmp_path, "logger=none", "trainer.max_epochs=1", *search, "-m")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr, ended.stderr
+    states = pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")["state"].tolist()
+    assert len(states) == 4
+    assert set(states) == {"finished", "failed"}
+    again = resume(f"sweep.resume={tmp_path}/sweep")
+    assert again.stdout.count("Finished already") == states.count("finished")
 
 
 def test_two_jobs_prepare_one_cache(tmp_path: Path) -> None:

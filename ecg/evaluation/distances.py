@@ -119,7 +119,8 @@ class EpochJudge:
     """A quick look at a generator's beats after each epoch: how far from the validation beats they are.
 
     Every class counts alike: its Fréchet distance is taken relative to that of as many real training beats, since the
-    distances of classes differ by a factor of ten. Classes with few held-out beats are left out.
+    distances of classes differ by a factor of ten, and the mean over the classes is geometric. Classes with few
+    held-out beats are left out.
 
     Attributes:
         classifier: the network in whose features beats are compared.
@@ -155,6 +156,6 @@ class EpochJudge:
         for c, (real, floor) in self._real.items():
             fake = features(self.classifier, synthetic.of(c))
             spread = fake.std(axis=0).mean() / max(real.std(axis=0).mean(), 1e-12)
-            found.append((frechet(real, fake) / floor, density_coverage(real, fake)[1], float(spread)))
-        means = np.mean(found, axis=0).tolist() if found else [float("nan")] * 3
-        return dict(zip(("frechet", "coverage", "spread"), means, strict=True))
+            found.append((np.log(frechet(real, fake) / floor), density_coverage(real, fake)[1], float(spread)))
+        relative, coverage, spread = np.mean(found, axis=0).tolist() if found else [float("nan")] * 3
+        return {"frechet": float(np.exp(relative)), "coverage": coverage, "spread": spread}

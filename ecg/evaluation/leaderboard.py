@@ -32,6 +32,7 @@ from ecg.runs import flat, status, write_json, write_text
 
 ENOUGH = 5  # seeds from which on a difference is claimed
 LEVEL = 0.05
+ROOMY = 100  # characters of a console that has room for the classes
 SEED, FOLD = "seed", "protocol.fold"
 # Choices with keys of their own: where two cells differ in the choice, its name says it.
 GROUPS = ("model", "augmentation", "loss", "data", "protocol")
@@ -188,8 +189,23 @@ def cell_names(trials: Sequence[Trial]) -> list[str]:
     for name, own in zip(names, settings, strict=True):
         alike = [other for other, its in zip(settings, names, strict=True) if its == name]
         keys = sorted({key for other in alike for key in other.keys() | own.keys() if other.get(key) != own.get(key)})
-        told.append(" ".join([*([name] if name else []), *(f"{key}={own.get(key, '–')}" for key in keys)]))
-    return told
+        told.append(
+            " ".join([*([name] if name else []), *(f"{_last(key, keys)}={_short(own.get(key))}" for key in keys)])
+        )
+    # Where three digits do not tell them apart, the number of the run does.
+    return [
+        name if told.count(name) == 1 else f"{name} ({t.folder.name})" for name, t in zip(told, trials, strict=True)
+    ]
+
+
+def _last(key: str, keys: Sequence[str]) -> str:
+    """`lr` of `optimizer.lr`, unless another key ends alike."""
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
 def _cell(name: str, trials: Sequence[Trial]) -> Cell:
@@ -377,26 +393,29 @@ def show(board: Leaderboard) -> None:
     classes = [name for name in board.cells[0].scores["test"] if name not in ("macro_f1", "accuracy")]
     against = differences(board)
     table = Table(
-        title="Macro-F1, mean ± half of the 95 % interval over seeds; the best on validation first",
-        caption=f"differences to {board.cells[0].name}, paired by seed" if len(board.cells) > 1 else None,
+        title="Macro-F1 in %, mean ± half of the 95 % interval over seeds; the best on validation first",
+        caption="against the first cell: on the test beats, paired by seed" if against else None,
     )
+    console = Console()
+    classes = classes if console.width >= ROOMY else []
     columns = ["cell", "seeds", "validation", "test", *classes]
-    for name in [*columns, *(["difference on test", "claim"] if against else [])]:
-        table.add_column(name, justify="left" if name in ("cell", "claim") else "right")
+    for name in [*columns, *(["against first", "claim"] if against else [])]:
+        words = name in ("cell", "claim")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words, min_width=12 if words else None)
     for cell in board.ranked:
         sides = [points(interval(cell.scores[side]["macro_f1"])) for side in ("validation", "test")]
-        of_class = [points(interval(cell.scores["test"][name])) for name in classes]
+        of_class = [points({**interval(cell.scores["test"][name]), "low": None}) for name in classes]
         row = [cell.name, str(len(cell.seeds)), *sides, *of_class]
         if against:
             own = against.get(cell.name, {}).get("test")
-            row += [points(own, sign=True), own["claim"]] if own else ["", "compared with"]
+            row += [points(own, sign=True), own["claim"]] if own else ["", "the first"]
         table.add_row(*row)
-    Console().print(table)
+    console.print(table)
     for cell in board.cells:
         if cell.left_out:
-            Console().print(f"{cell.name}: seeds {', '.join(map(str, cell.left_out))} lack a fold and are left out.")
+            console.print(f"{cell.name}: seeds {', '.join(map(str, cell.left_out))} lack a fold and are left out.")
     for trial in board.unfinished:
-        Console().print(f"{trial.folder.name}: {state_of(trial)}. {trial.why}", style="red", soft_wrap=True)
+        console.print(f"{trial.folder.name}: {state_of(trial)}. {trial.why}", style="red", soft_wrap=True)
 
 
 def points(score: Mapping[str, Any], sign: bool = False) -> str:

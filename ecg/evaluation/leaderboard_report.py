@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from ecg.evaluation import page, plots
 from ecg.runs import SHARED_PATIENTS
 
 MATRICES_SHOWN = 8
+LONGEST_LABEL = 60  # characters beside a figure
 # A click on the head of a column sorts its table; without scripts the table is as it was written.
 SORTING = """<script>
 for (const head of document.querySelectorAll(".sortable thead th")) {
@@ -200,7 +202,7 @@ def difference_plot(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Fig
         axes.plot(
             100 * test["mean"], at, "o", color=plots.INK, markerfacecolor=plots.INK if sure else "white", zorder=3
         )
-    axes.set_yticks(range(len(found)), list(found))
+    axes.set_yticks(range(len(found)), [textwrap.shorten(name, LONGEST_LABEL, placeholder=" …") for name in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel("difference in test macro-F1, points; filled: better or worse, hollow: not shown")
     axes.grid(axis="x", color=plots.GRID)
@@ -228,7 +230,7 @@ def learning_curves(board: lb.Leaderboard) -> Figure:
             for i, trial in enumerate(cell.trials):
                 measured = [(epoch["epoch"], epoch[key]) for epoch in trial.history if key in epoch]
                 x, y = np.array(measured).T if measured else ([], [])
-                name = cell.name if i == 0 else None
+                name = textwrap.shorten(cell.name, LONGEST_LABEL, placeholder=" …") if i == 0 else None
                 axes.plot(x, y, color=_colour(index), linewidth=1.3, alpha=0.8, label=name)
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
