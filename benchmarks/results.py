@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from scipy import stats
+
+from ecg.evaluation.leaderboard import points
 
 ROOT = Path(__file__).parents[1]
 RUNS, GENERATORS = ROOT / "results" / "runs", ROOT / "results" / "generators"
@@ -128,15 +128,6 @@ def draw_table() -> str:
     return "\n".join(lines + [f"| {r['generator']} | {r['precision']} | {r['microseconds']:.0f} |" for r in found])
 
 
-def _interval(values: list[float]) -> str:
-    """Mean and half-width of the 95 % interval of Student's t, in points."""
-    mean = 100 * statistics.mean(values)
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * 100 * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:.1f} ± {half:.1f}"
-
-
 def study_table() -> str:
     """For each regime a row an arm: test scores, and the difference to `none` paired by seed."""
     parts = []
@@ -144,17 +135,14 @@ def study_table() -> str:
         path = ROOT / "results" / f"study_{regime}.json"
         if not path.exists():
             continue
-        rows = json.loads(path.read_text())["rows"]
-        by_arm: dict[str, dict[int, Any]] = {}
-        for row in rows:
-            by_arm.setdefault(row["arm"], {})[row["seed"]] = row["test"]
-        lines = [f"| {words} | seeds | macro-F1 | against none | S | V | F |", "|---|" + "---:|" * 6]
-        for arm, found in by_arm.items():
-            shared = sorted(found.keys() & by_arm.get("none", {}).keys())
-            against = [found[seed]["macro_f1"] - by_arm["none"][seed]["macro_f1"] for seed in shared]
-            cells = [_interval([test[key] for test in found.values()]) for key in ("macro_f1", "S", "V", "F")]
-            cells.insert(1, _interval(against) if arm != "none" and against else "–")
-            lines.append(f"| {arm} | {len(found)} | {' | '.join(cells)} |")
+        lines = [f"| {words} | seeds | macro-F1 | against none | claim | S | V | F |", "|---|" + "---:|" * 7]
+        for cell in json.loads(path.read_text())["cells"]:
+            against = (cell["difference"] or {}).get("test")
+            cells = [points(cell["test"]["macro_f1"])]
+            cells += [points(against, sign=True), against["claim"]] if against else ["–", "–"]
+            cells += [points(cell["test"][name]) for name in "SVF"]
+            arm = cell["name"].removeprefix("augmentation=")
+            lines.append(f"| {arm} | {len(cell['seeds'])} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) or "Not measured yet."
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import MISSING, SI, OmegaConf
 
 from ecg.data import mitdb
@@ -579,7 +580,8 @@ def _check_augmentation(cfg: Any) -> None:
             "augmentation.balance=gan needs a synthetic set: make one with python synth.py "
             f"data={cfg.data.name} protocol={cfg.protocol.name}, and add augmentation.beats=RUN_DIR."
         )
-    if a.beats and not uses_set:
+    # In a sweep of several balances, those that use none leave the set alone.
+    if a.beats and not uses_set and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
         raise UserError(f"augmentation.beats is given, and augmentation.balance={a.balance} uses none: say gan.")
     if a.balance_to is not None and a.balance_to not in cfg.protocol.classes:
         raise UserError(

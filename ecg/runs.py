@@ -36,6 +36,7 @@ import pytorch_lightning as pl
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -192,31 +193,40 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     _require_same(folder, cfg)
     sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
     run = Run(folder, choices, list(hydra.overrides.task), sweep, provenance(cfg, choices))
-    _take_up(run)
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the other processes of a distributed run write nothing
+    if first:
+        _take_up(run)
     if run.result is not None:
         log.info("Finished already: %s", run.folder)
         yield run
         return
     try:
-        write_text(run.folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
-        write_text(run.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
-        write_json(run.folder / "provenance.json", run.provenance)
-        write_json(run.folder / STATUS, {"state": "running"})
+        if first:
+            write_text(folder / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+            write_text(folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
+            write_json(folder / "provenance.json", run.provenance)
+            write_json(folder / STATUS, {"state": "running"})
         yield run
     except BaseException as error:
         _close_wandb(exit_code=1)
-        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns Ctrl-C into an exit
-        if interrupted:
-            last = run.last_checkpoint
-            kept = f"The weights after the last whole epoch are in {last}" if last else "No epoch was over."
-            print(f"Interrupted. {kept}; go on with resume={run.folder}", file=sys.stderr)
-        why = "interrupted" if interrupted else str(error) or type(error).__name__
-        with suppress(OSError):  # a full disk
-            write_json(run.folder / STATUS, {"state": "interrupted" if interrupted else "failed", "why": why})
+        if first:
+            _note_end(run, error)
         if isinstance(error, SystemExit) and not error.code:  # Lightning's, for the signal a cluster sends
             raise SystemExit(128 + signal.SIGTERM) from error
         raise
     _close_wandb(exit_code=0)
+
+
+def _note_end(run: Run, error: BaseException) -> None:
+    """What became of a run that did not finish, in its folder and, of one that was interrupted, on the console."""
+    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns Ctrl-C into an exit
+    if interrupted:
+        last, on = run.last_checkpoint, f"go on with resume={run.folder}"
+        kept = f"The weights after the last whole epoch are in {last}; {on}" if last else "No epoch was over."
+        print(f"Interrupted. {kept}", file=sys.stderr)
+    why = "interrupted" if interrupted else str(error) or type(error).__name__
+    with suppress(OSError):  # a full disk
+        write_json(run.folder / STATUS, {"state": "interrupted" if interrupted else "failed", "why": why})
 
 
 def _take_up(run: Run) -> None:
@@ -226,7 +236,7 @@ def _take_up(run: Run) -> None:
         here, there = run.provenance, json.loads(begun.read_text(encoding="utf-8"))
         again = {key: here[key] for key in ("command", "git_commit", "git_dirty")}
         run.provenance = {**there, "resumed": [*there.get("resumed", []), again]}
-        run.choices = there["choices"]
+        run.choices = there.get("choices", run.choices)
         run.overrides = [str(override) for override in yaml.safe_load(said.read_text(encoding="utf-8")) or []]
 
 

@@ -45,9 +45,11 @@ def job(main: Main) -> Main:
 
 def _note_failure(folder: Path, hydra: Any, why: str) -> None:
     """Writes why a job failed, which it may have done before its folder was in use."""
-    from ecg.runs import STATUS, write_json, write_text
+    from ecg.runs import STATUS, status, write_json, write_text
 
     print(f"Error in job {hydra.job.num}: {why}", file=sys.stderr)
+    if status(folder).get("state") == "finished":  # another run, which this job may not take the place of
+        return
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / STATUS, {"state": "failed", "why": why})
     if not (folder / "overrides.yaml").is_file():

@@ -35,9 +35,9 @@ def program(command: list[str], **options: object) -> subprocess.CompletedProces
     )
 
 
-def resume(argument: str) -> subprocess.CompletedProcess[str]:
+def resume(argument: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Goes on with a run or a sweep, with nothing else said."""
-    return program([sys.executable, str(ROOT / "train.py"), argument])
+    return program([sys.executable, str(ROOT / "train.py"), argument], **options)
 
 
 def sentence(ended: subprocess.CompletedProcess[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -122,22 +123,46 @@ def test_what_cannot_be_resumed_is_one_sentence(uninterrupted: Path, tmp_path: P
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     assert train(tmp_path, "logger=none", "trainer.max_epochs=1").returncode == 0
-    (tmp_path / "run" / "status.json").unlink()
+    longer(tmp_path / "run", 3)
     state = weights(tmp_path / "run")
     # As after a step that went too far.
     group = state["optimizer_states"][0]["param_groups"]
     group[0]["lr"] = group[0]["initial_lr"] = float("nan")
     state["lr_schedulers"][0]["base_lrs"] = [float("nan")] * len(group)
     torch.save(state, tmp_path / "run" / "checkpoints" / "last.ckpt")
-    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    config["trainer"]["max_epochs"] = 3
-    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config))
     line = sentence(resume(f"resume={tmp_path}/run"))
     assert "The loss is not a finite number in epoch 1, batch 1: lower optimizer.lr" in line
     kept = weights(tmp_path / "run")
     assert kept["epoch"] == 0
     assert all(torch.isfinite(value).all() for value in kept["state_dict"].values())
     assert "not a finite number" in json.loads((tmp_path / "run" / "status.json").read_text())["why"]
+
+
+def longer(run: Path, epochs: int) -> None:
+    """As if more epochs had been asked for, and the run had been interrupted."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = epochs
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "status.json").unlink()
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
+    assert train(tmp_path, "logger=none", "trainer.max_epochs=1").returncode == 0
+    run = tmp_path / "run"
+    before = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    longer(run, 3)
+
+    def small_files() -> None:
+        # Python ignores SIGXFSZ, so that a write beyond the limit fails as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    line = sentence(resume(f"resume={run}", preexec_fn=small_files))
+    assert "File too large" in line
+    assert {path.name: path.read_bytes() for path in (run / "checkpoints").glob("*.ckpt")} == before
+    assert weights(run)["epoch"] == 0
+    ended = resume(f"resume={run}")
+    assert ended.returncode == 0, ended.stderr
+    assert weights(run)["epoch"] == 2
 
 
 SWEEP = ["logger=csv", "optimizer.lr=0.001,0.003", "seed=1,2", "trainer.max_epochs=1"]
@@ -178,9 +203,9 @@ def test_a_sweep_over_folds_is_one_test_set(tmp_path: Path) -> None:
     (cell,) = found["cells"]
     assert (cell["folds"], cell["seeds"]) == (5, [1])
     n_beats = [
-        json.loads((Path(run) / "metrics.json").read_text())["test"]["n_beats"] for run in cell["runs"]
+        json.loads((tmp_path / run / "metrics.json").read_text())["test"]["n_beats"] for run in cell["runs"]
     ]  # every beat of the set is tested once
-    side = json.loads((Path(cell["runs"][0]) / "metrics.json").read_text())
+    side = json.loads((tmp_path / cell["runs"][0] / "metrics.json").read_text())
     assert sum(n_beats) > 4 * side["test"]["n_beats"]
     assert "leaderboard.html" in ended.stdout
 

@@ -72,7 +72,11 @@ def test_every_output_says_that_the_data_is_simulated(
     run, ended = finished
     assert "Simulated recordings" in ended.stdout
     assert "Simulated recordings" in (run / "report.html").read_text()
-    assert list((run / "wandb").glob("offline-run-*/run-*.wandb"))
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+    records = subprocess.run(inspect, capture_output=True, text=True, check=True, timeout=60).stdout
+    for words in ("seed=0", "val/macro_f1", "test/macro_f1", "test/per_class", "figures/beats_right_and_wrong"):
+        assert words in records, words
 
 
 def test_checkpoints_need_no_pickle_and_repeat_the_predictions(

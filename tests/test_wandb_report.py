@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 
 KEY = "0123456789abcdef" * 2 + "deadbeef"  # well-formed, nobody's
-PROJECT = {"id": "p", "name": "ecg", "entityName": "me", "createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": None}
+PROJECT = {
+    "id": "p",
+    "name": "ecg",
+    "entityName": "me",
+    "createdAt": "2026-01-01T00:00:00",
+    "isBenchmark": False,
+    "user": None,
+}
 
 
 class Server(BaseHTTPRequestHandler):

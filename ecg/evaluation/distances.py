@@ -156,6 +156,8 @@ class EpochJudge:
         for c, (real, floor) in self._real.items():
             fake = features(self.classifier, synthetic.of(c))
             spread = fake.std(axis=0).mean() / max(real.std(axis=0).mean(), 1e-12)
-            found.append((np.log(max(frechet(real, fake), 1e-12) / floor), density_coverage(real, fake)[1], float(spread)))
+            found.append(
+                (np.log(max(frechet(real, fake), 1e-12) / floor), density_coverage(real, fake)[1], float(spread))
+            )
         relative, coverage, spread = np.mean(found, axis=0).tolist() if found else [float("nan")] * 3
         return {"frechet": float(np.exp(relative)), "coverage": coverage, "spread": spread}

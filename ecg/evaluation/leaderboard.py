@@ -314,7 +314,7 @@ def as_dict(board: Leaderboard) -> dict[str, Any]:
             "name": cell.name,
             "seeds": list(cell.seeds),
             "folds": len({trial.config.get(FOLD, 0) for trial in cell.trials}),
-            "runs": [str(trial.folder) for trial in cell.trials],
+            "runs": [_place(trial) for trial in cell.trials],
             **{
                 side: {name: {**interval(v), "values": _finite(v)} for name, v in scores.items()}
                 for side, scores in cell.scores.items()
@@ -330,11 +330,16 @@ def as_dict(board: Leaderboard) -> dict[str, Any]:
         "interval": "95 %, Student's t over seeds",
         "cells": cells,
         "unfinished": [
-            {"run": str(t.folder), "state": state_of(t), "why": t.why, "overrides": list(t.overrides)}
+            {"run": _place(t), "state": state_of(t), "why": t.why, "overrides": list(t.overrides)}
             for t in board.unfinished
         ],
         "differs": differing(board),
     }
+
+
+def _place(trial: Trial) -> str:
+    """The run's folder, and the one that it is in, which tells sweeps apart."""
+    return "/".join(trial.folder.resolve().parts[-2:])
 
 
 def _finite(values: NDArray[np.float64]) -> list[float | None]:

@@ -100,7 +100,7 @@ def _warnings(board: lb.Leaderboard) -> list[str]:
         if cell.left_out
     ]
     if board.unfinished:
-        found.append(f"{len(board.unfinished)} runs did not finish; they are listed below.")
+        found.append(f"Runs that did not finish, listed below: {len(board.unfinished)}.")
     intervals = {str(trial.metrics["test"].get("interval", "")) for cell in board.cells for trial in cell.trials}
     if any("beats" in interval for interval in intervals):
         found.append(SHARED_PATIENTS)
