@@ -221,8 +221,9 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     shape = (n_channels, n_times, data.beats.rr.shape[1])
     made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=judge)
     at = torch.from_numpy(data.split_of.train)
-    made.generator.canvas.fit(data.tensors.signal[at], data.tensors.rr[at])
-    np.add.at(made.styles.numpy(), (data.tensors.label[at].numpy(), data.tensors.record[at].numpy()), 1)
+    learnt = [column[at] for column in data.tensors]
+    made.generator.prepare(*learnt)
+    np.add.at(made.styles.numpy(), (learnt[2].numpy(), learnt[3].numpy()), 1)
     return made
 
 

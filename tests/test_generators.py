@@ -196,3 +196,23 @@ def test_a_flow_learns_a_constant_beat() -> None:
         flow.loss("velocity", real, none, none, step)["loss"].backward()
         optimizer.step()
     assert error() < before / 2
+
+
+def test_numbers_are_drawn_close_to_those_of_the_same_class_and_style() -> None:
+    from ecg.generators.canvas import Numbers
+
+    rng = torch.Generator().manual_seed(0)
+    label, style = torch.randint(3, (900,), generator=rng), torch.randint(2, (900,), generator=rng)
+    centre = (4 * label + style).float()
+    numbers = torch.stack([centre, -centre], dim=1) + 0.1 * torch.randn(900, 2, generator=rng)
+    made = Numbers(2, 3, 2)
+    made.fit(numbers, label, style)
+    for c in range(3):
+        for s in range(2):
+            drawn = made(torch.full((2000,), c), torch.full((2000,), s), rng)
+            own = numbers[(label == c) & (style == s)]
+            assert torch.allclose(drawn.mean(0), own.mean(0), atol=0.03)
+            assert torch.allclose(drawn.std(0), own.std(0), rtol=0.2)
+            # Both numbers of a beat belong together, and none is a copy.
+            assert torch.corrcoef(drawn.T)[0, 1].sub(torch.corrcoef(own.T)[0, 1]).abs() < 0.2
+            assert len(drawn.unique(dim=0)) == 2000

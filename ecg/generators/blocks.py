@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ecg.generators.canvas import Numbers
+
 KERNEL = (1, 5)
 PADDING = (0, 2)
 PATCH = 4  # samples
@@ -136,13 +138,14 @@ class Interference(nn.Module):
 
 
 class ConvGenerator(nn.Module):
-    """Noise, class and style -> what a canvas is finished from.
+    """Noise, class and style -> what a canvas is finished from; numbers of the whole beat come from `Numbers`.
 
     Most of the work is done at a quarter of the sampling rate, where a step costs a third; the last two layers
     write four samples at a time and smooth the seams.
 
     Args:
-        channels: channels of the canvas.
+        channels: channels of the signal, C.
+        n_numbers: numbers of the whole beat, E.
         n_times: samples of a beat, T.
         n_classes: number of classes.
         n_styles: number of styles.
@@ -151,14 +154,24 @@ class ConvGenerator(nn.Module):
     """
 
     def __init__(
-        self, channels: int, n_times: int, n_classes: int, n_styles: int, *, latent: int = 64, hidden: int = 64
+        self,
+        channels: int,
+        n_numbers: int,
+        n_times: int,
+        n_classes: int,
+        n_styles: int,
+        *,
+        latent: int = 64,
+        hidden: int = 64,
     ) -> None:
         super().__init__()
         self.n_times, self.latent = n_times, latent
+        self.numbers = Numbers(n_numbers, n_classes, n_styles)
         self.first = -(-n_times // (4 * PATCH))  # samples at the coarsest level
         self.condition = Condition(n_classes, n_styles, latent)
         width = 4 * latent
-        self.mapping = nn.Sequential(nn.Linear(2 * latent, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        given = 2 * latent + n_numbers
+        self.mapping = nn.Sequential(nn.Linear(given, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.start = nn.Linear(width, 4 * hidden * self.first)
         self.clocks1, self.clocks2 = Clocks(4 * hidden, width), Clocks(2 * hidden, width)
         self.block1 = UpBlock(4 * hidden, 2 * hidden, width)
@@ -170,16 +183,18 @@ class ConvGenerator(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Labels (B,) and styles (B,) -> (B, channels, T)."""
+        """Labels (B,) and styles (B,) -> (B, C + E, T)."""
         z = torch.randn(len(label), self.latent, generator=rng, device=label.device)
-        w = self.mapping(torch.cat([z, self.condition(label, style)], dim=1))  # (B, 4 latent)
+        numbers = self.numbers(label, style, rng)  # (B, E)
+        w = self.mapping(torch.cat([z, self.condition(label, style), numbers], dim=1))  # (B, 4 latent)
         x = self.start(w).reshape(len(label), 1, self.first, -1).permute(0, 3, 1, 2)
         x = self.block1(self.clocks1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
         x = self.block2(self.clocks2(x, w), w, rng)  # (B, hidden, 1, T / 4)
         x = _spread(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
         x = torch.addcmul(x, self.texture(w)[:, :, None, None], _white(x, rng))
         drawn = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]
-        return drawn.float() + self.interference(w, rng)
+        signal = drawn.float() + self.interference(w, rng)
+        return torch.cat([signal, numbers[:, :, None].expand(-1, -1, self.n_times)], dim=1)
 
 
 class ConvCritic(nn.Module):

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ecg.generators.canvas import Canvas
+from ecg.generators.canvas import Canvas, Numbers
 
 
 class Generator(nn.Module, ABC):
@@ -20,6 +20,14 @@ class Generator(nn.Module, ABC):
 
     turns: tuple[str, ...]
     canvas: Canvas
+
+    def prepare(self, signal: Tensor, rr: Tensor, label: Tensor, style: Tensor) -> None:
+        """Takes from the training beats what is counted and not learnt: signals (n, C, T), RR features (n, R)."""
+        self.canvas.fit(signal, rr)
+        numbers = self.canvas.encode(signal, rr)[:, self.canvas.n_channels :, 0]  # (n, E)
+        for module in self.modules():
+            if isinstance(module, Numbers):
+                module.fit(numbers, label, style)
 
     @abstractmethod
     def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:

@@ -63,7 +63,8 @@ class R3GAN(Generator):
         self.canvas, self.gamma, self.penalty_every = canvas, gamma, penalty_every
         self.augment, self.max_shift, self.texture = augment, max_shift, texture
         size = (canvas.channels, canvas.n_times, n_classes, n_styles)
-        self.generator = ConvGenerator(*size, latent=latent, hidden=hidden)
+        drawn = (canvas.n_channels, canvas.n_numbers)
+        self.generator = ConvGenerator(*drawn, *size[1:], latent=latent, hidden=hidden)
         self.critic = nn.ModuleDict(
             {
                 "shape": ConvCritic(*size, hidden=hidden),

@@ -46,7 +46,8 @@ class WGANGP(Generator):
         super().__init__()
         self.canvas, self.penalty = canvas, penalty
         size = (canvas.channels, canvas.n_times, n_classes, n_styles)
-        self.generator = ConvGenerator(*size, latent=latent, hidden=hidden)
+        drawn = (canvas.n_channels, canvas.n_numbers)
+        self.generator = ConvGenerator(*drawn, *size[1:], latent=latent, hidden=hidden)
         seen = (canvas.channels + canvas.n_channels, *size[1:])
         self.critic = ConvCritic(*seen, hidden=hidden)
         self.turns = ("critic",) * n_critic + ("generator",)
