@@ -508,6 +508,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
+# What has no influence on the result may be said anew when a run is resumed.
+CHANGED_AT_WILL = ("logger", "paths.cache_dir", "trainer.enable_progress_bar")
+
+
 def register() -> None:
     """Puts the schemas into Hydra's store, where the YAML files find them."""
     store = ConfigStore.instance()
@@ -559,16 +563,20 @@ def resumed(cfg: Any) -> Any:
     """The configuration of the run that `resume` names, in its folder as it is now; `cfg` without `resume`.
 
     Raises:
-        UserError: the folder holds no run.
+        UserError: the folder holds no run, or something is said that would make it another run.
     """
     if not cfg.resume:
         return cfg
-    if others := [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]:
-        raise UserError(f"resume goes on with the run as it was begun: leave out {', '.join(others)}.")
     folder = Path(cfg.resume).resolve()
     if not (folder / "config.yaml").is_file():
         raise UserError(f"resume={cfg.resume} holds no run: there is no config.yaml in it.")
+    said = [override for override in HydraConfig.get().overrides.task if not override.startswith("resume=")]
+    if others := [override for override in said if not override.startswith(CHANGED_AT_WILL)]:
+        raise UserError(f"resume goes on with the run as it was begun: leave out {', '.join(others)}.")
     stored = OmegaConf.load(folder / "config.yaml")
+    for key in CHANGED_AT_WILL:
+        if any(override.startswith(key) for override in said):
+            OmegaConf.update(stored, key, OmegaConf.select(cfg, key))
     stored.resume = stored.paths.run_dir = stored.trainer.default_root_dir = str(folder)
     return stored
 

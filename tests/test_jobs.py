@@ -246,7 +246,7 @@ def test_a_search_survives_a_failed_trial_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_two_jobs_prepare_one_cache(tmp_path: Path) -> None:
-    command = ["logger=none", "trainer.max_epochs=1", "data.minutes=2"]
+    command = ["logger=none", "trainer.max_epochs=1"]
     both = [begin(call(tmp_path, *command, f"hydra.run.dir={tmp_path}/{name}")) for name in ("a", "b")]
     for process in both:
         _, errors = process.communicate(timeout=200)

@@ -122,7 +122,7 @@ def test_multirun(tmp_path: Path) -> None:
     ended = train(tmp_path, *sweep, "logger=csv", "-m")
     assert ended.returncode == 0, ended.stderr
     runs = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
-    assert [name.split("_simulated")[0] for name in runs] == ["0_cnn", "1_cnn_lstm", "2_cnn_lstm_attn"]
+    assert [name.split("_none_simulated")[0] for name in runs] == ["0_cnn", "1_cnn_lstm", "2_cnn_lstm_attn"]
     for name in runs:
         assert (tmp_path / "sweep" / name / "report.html").is_file()
         assert "val/macro_f1" in (tmp_path / "sweep" / name / "metrics.csv").read_text()
@@ -272,6 +272,7 @@ def test_kaggle_files_train(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["n_beats"] == 50
     (tmp_path / "mitbih_test.csv").unlink()
+    (tmp_path / "run" / "status.json").unlink()
     ended = subprocess.run(call, capture_output=True, text=True, timeout=120)
     assert "mitbih_test.csv" in sentence(ended)
 

@@ -34,7 +34,11 @@ class Server(BaseHTTPRequestHandler):
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         query = json.loads(sent) if self.path == "/graphql" else {"query": ""}
         self.asked.append(query)
-        body = json.dumps({"data": self.answer(query["query"], query.get("variables") or {})}).encode()
+        variables = query.get("variables") or {}
+        answer: dict[str, Any] = {"data": self.answer(query["query"], variables)}
+        if "forbidden" in variables.get("displayName", ""):
+            answer = {"data": None, "errors": [{"message": "no right to write here"}]}
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -66,9 +70,9 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     httpd.shutdown()
 
 
-def report(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def report(home: Path, group: str = "a_sweep", **environ: str) -> subprocess.CompletedProcess[str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_") and name != "NETRC"}
-    call = [sys.executable, "-c", "from ecg.cli import app; app()", "wandb-report", "--group", "a_sweep"]
+    call = [sys.executable, "-c", "from ecg.cli import app; app()", "wandb-report", "--group", group]
     environment = {**own, "HOME": str(home), "USERPROFILE": str(home), "WANDB_DIR": str(home), **environ}
     return subprocess.run(call, capture_output=True, text=True, timeout=120, env=environment)
 
@@ -96,8 +100,11 @@ def test_no_account_is_one_clear_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    ended = report(tmp_path, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_API_KEY=KEY)
+def test_a_server_that_refuses_is_one_line(server: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+    url, _ = server
+    ended = report(tmp_path, WANDB_BASE_URL=url, WANDB_API_KEY=KEY, group="forbidden")
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr, ended.stderr
-    assert ended.stderr.strip().splitlines()[-1].startswith("Error: W&B did not take the report")
+    line = ended.stderr.strip().splitlines()[-1]
+    assert line.startswith("Error: W&B did not take the report")
+    assert "no right to write here" in line
