@@ -282,9 +282,8 @@ def _told_apart(real: Cohort, beats: Cohort, train: Sequence[Cohort], steps: int
     rng, scores = np.random.default_rng(seed), []
     for c, of_class in enumerate(train):
         some, others = beats.of(c).some(PER_CLASS, rng), real.of(c)
-        if (
-            beats is real
-        ):  # A copy: of other beats than it is compared with, or whoever learnt one is wrong on its twin.
+        if beats is real:
+            # A copy: of other beats than it is compared with, or whoever learnt one is wrong on its twin.
             both = of_class.some(2 * PER_CLASS, rng)
             some, others = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
         enough = min(len(some), len(others)) >= FEWEST
