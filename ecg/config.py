@@ -589,7 +589,8 @@ def _check_augmentation(cfg: Any) -> None:
             f"data={cfg.data.name} protocol={cfg.protocol.name}, and add augmentation.beats=RUN_DIR."
         )
     # In a sweep of several balances, those that use none leave the set alone.
-    if a.beats and not uses_set and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.RUN:
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if a.beats and not uses_set and not in_sweep:
         raise UserError(f"augmentation.beats is given, and augmentation.balance={a.balance} uses none: say gan.")
     if a.balance_to is not None and a.balance_to not in cfg.protocol.classes:
         raise UserError(

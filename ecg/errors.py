@@ -33,6 +33,7 @@ def one_sentence() -> Iterator[None]:
         yield
         return
     # Makes Hydra raise its errors instead of printing them with a hint at this variable.
+    before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
@@ -40,6 +41,11 @@ def one_sentence() -> Iterator[None]:
         if (sentence := sentence_of(error)) is None:
             raise
         sys.exit(f"Error: {sentence}")
+    finally:
+        if before is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
 
 
 def sentence_of(error: Exception) -> str | None:
