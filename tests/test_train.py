@@ -230,7 +230,12 @@ def test_full_disk_is_one_sentence_and_leaves_nothing_half(tmp_path: Path) -> No
 def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     slow = ["trainer.max_epochs=500", "logger=none", "model.hidden=32", "data.minutes=3"]
-    process = subprocess.Popen(call(tmp_path, *slow), stderr=subprocess.PIPE, text=True)
+
+    def listen() -> None:
+        # A shell's job in the background ignores Ctrl-C, and so would whatever it starts.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(call(tmp_path, *slow), stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
