@@ -23,11 +23,7 @@ KEPT = "{N:0.1,S:0.1,V:0.1,F:0.1,Q:0.1}"
 REGIMES = {
     # An epoch is as many batches in every arm, however many beats it has, so that all are validated as often.
     "all": ["trainer.limit_train_batches=370", "trainer.max_epochs=10"],
-    "scarce": [
-        "protocol.keep={N:0.1,S:0.1,V:0.1,F:0.1,Q:0.1}",
-        "trainer.limit_train_batches=60",
-        "trainer.max_epochs=24",
-    ],
+    "scarce": [f"protocol.keep={KEPT}", "trainer.limit_train_batches=60", "trainer.max_epochs=24"],
 }
 # The transforms multiply as many beats as the others add.
 SWEEPS = {

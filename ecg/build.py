@@ -289,12 +289,15 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     Raises:
         UserError: Lightning refuses the arguments.
     """
+    from ecg.runs import WholeCheckpoints
+
     _quieten_lightning()
     arguments = _arguments(cfg.trainer)
     arguments["precision"] = precision(cfg)
     tracker = logger(cfg, run)
     try:
-        return instantiate(arguments, logger=tracker, callbacks=callbacks(cfg, run, has_logger=bool(tracker)))
+        chosen = callbacks(cfg, run, has_logger=bool(tracker))
+        return instantiate(arguments, logger=tracker, callbacks=chosen, plugins=[WholeCheckpoints()])
     except InstantiationException as error:
         raise UserError(f"Lightning refuses this trainer: {str(error.__cause__).splitlines()[0]}") from error
 

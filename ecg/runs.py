@@ -13,6 +13,7 @@ report.html        the same for people
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import math
@@ -33,9 +34,11 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -333,6 +336,25 @@ def per_class_table(metrics: Mapping[str, Any]) -> Table:
     table.add_section()
     table.add_row("macro", "", *(figure(macro[c]) if c == "f1" else point(macro[c]) for c in columns))
     return table
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then puts it there, so that the earlier one is never half overwritten.
+
+    Lightning's own writes to the system's temporary folder, from where it takes a copy if that is another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Saves; what a killed process left behind is overwritten by the next one."""
+        place, buffer = Path(path), io.BytesIO()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, buffer)  # a full disk is then an OSError of ours and not an error of torch's
+        temporary = place.with_name(f".{place.name}.tmp")
+        try:
+            temporary.write_bytes(buffer.getbuffer())
+            os.replace(temporary, place)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -87,6 +87,20 @@ class Sweep(Callback):
             folder.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(config, folder / "multirun.yaml")
 
+    def require_finished(self, sweep: Path) -> None:
+        """Ends the program with an error where a job did not finish.
+
+        Raises:
+            UserError: says how many and how to go on.
+        """
+        from ecg.runs import STATUS, status
+
+        states = [status(path.parent).get("state") for path in sweep.glob(f"*/{STATUS}")]
+        if left := sum(state != "finished" for state in states):
+            raise UserError(
+                f"{left} of {len(states)} jobs did not finish; once mended, go on with sweep.resume={sweep}."
+            )
+
 
 class LeaderboardTable(Sweep):
     """Ends a sweep of classifiers in one table, on the console and in `leaderboard.*` of the sweep's folder."""
@@ -100,11 +114,7 @@ class LeaderboardTable(Sweep):
             board = leaderboard.leaderboard(leaderboard.read([folder]))
             leaderboard.show(board)
             print(f"Leaderboard: {leaderboard.write(board, folder)[0]}")
-            if board.unfinished:
-                raise UserError(
-                    f"{len(board.unfinished)} of the sweep's jobs did not finish; once mended, go on with "
-                    f"sweep.resume={folder}."
-                )
+            self.require_finished(folder)
 
 
 # Short enough to stand side by side.
@@ -129,11 +139,13 @@ class FidelityTable(Sweep):
     """
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Called by Hydra after the last job."""
-        rows = table_of(Path(config.hydra.sweep.dir))
-        if rows:
-            write_csv(Path(config.hydra.sweep.dir) / "fidelity.csv", rows)
-            show(rows)
+        """Called by Hydra after the last job; ends the program with an error where a job failed."""
+        with one_sentence():
+            folder = Path(config.hydra.sweep.dir)
+            if rows := table_of(folder):
+                write_csv(folder / "fidelity.csv", rows)
+                show(rows)
+            self.require_finished(folder)
 
 
 def table_of(sweep: Path) -> list[dict[str, Any]]:

@@ -204,6 +204,14 @@ def test_bad_input_is_one_sentence(overrides: list[str], message: str, tmp_path:
     assert re.search(message, line), line
 
 
+def test_failed_jobs_of_a_sweep_are_told(tmp_path: Path) -> None:
+    few = ["data.n_patients=10", "data.minutes=1", "seed=1,2", f"paths.cache_dir={tmp_path}/cache"]
+    ended = synth("-m", "logger=none", *few, f"hydra.sweep.dir={tmp_path}/sweep")
+    assert ended.returncode == 1
+    assert "Error in job 1: Class " in ended.stderr
+    assert "2 of 2 jobs did not finish" in ended.stderr.splitlines()[-1]
+
+
 def test_a_set_without_a_beat_is_refused(fit: Path, tmp_path: Path) -> None:
     ended = synth(f"checkpoint={fit}", "logger=none", "synth.balance_to=F", f"hydra.run.dir={tmp_path}/run")
     assert ended.returncode != 0

@@ -32,7 +32,7 @@ from ecg.runs import flat, status, write_json, write_text
 
 ENOUGH = 5  # seeds from which on a difference is claimed
 LEVEL = 0.05
-ROOMY = 100  # characters of a console that has room for the classes
+ROOMY = 130  # characters of a console that has room for the classes
 SEED, FOLD = "seed", "protocol.fold"
 # Choices with keys of their own: where two cells differ in the choice, its name says it.
 GROUPS = ("model", "augmentation", "loss", "data", "protocol")
@@ -406,7 +406,13 @@ def show(board: Leaderboard) -> None:
     columns = ["cell", "seeds", "validation", "test", *classes]
     for name in [*columns, *(["against first", "claim"] if against else [])]:
         words = name in ("cell", "claim")
-        table.add_column(name, justify="left" if words else "right", no_wrap=not words, min_width=12 if words else None)
+        table.add_column(
+            name,
+            justify="left" if words else "right",
+            no_wrap=not words,
+            min_width=22 if name == "cell" else None,
+            overflow="fold",
+        )
     for cell in board.ranked:
         sides = [points(interval(cell.scores[side]["macro_f1"])) for side in ("validation", "test")]
         of_class = [points({**interval(cell.scores["test"][name]), "low": None}) for name in classes]

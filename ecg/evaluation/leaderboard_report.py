@@ -42,6 +42,9 @@ for (const head of document.querySelectorAll(".sortable thead th")) {
 </script>
 <style>
 .sortable thead th { cursor: pointer; }
+.sortable th, .sortable td { padding: 7px 4px; }
+.sortable .interval { font-size: 11px; }
+.differs th, .differs td { overflow-wrap: anywhere; white-space: normal; }
 .sortable thead th[aria-sort=descending]::after { content: " ▾"; }
 .sortable thead th[aria-sort=ascending]::after { content: " ▴"; }
 .matrices { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 20px; }
@@ -116,12 +119,12 @@ def _ranking(board: lb.Leaderboard) -> str:
             sides[1] = _single(cell.test[0]["macro"]["f1"])
         others = [_cell(cell.scores["test"][name]) for name in ("accuracy", *classes)]
         rows.append([f"{rank}", _mark(board, cell) + escape(cell.name), str(len(cell.seeds)), *sides, *others])
-    head = ["Rank", "Cell", "Seeds", "Validation macro-F1", "Test macro-F1", "Test accuracy"]
-    head += [f"Test F1 {name}" for name in classes]
+    head = ["#", "Cell", "Seeds", "Validation macro-F1", "Test macro-F1", "Test accuracy", *classes]
     explanation = (
         "Runs that differ in the seed alone are one cell; folds are read together. Mean over seeds, below it the 95 % "
-        "interval of that mean (Student's t). Ranked by validation: to choose by the test beats would flatter the "
-        "winner. A click on a column's head sorts by it."
+        "interval of that mean (Student's t, cut at 0 and 1); in the last columns each class's F1 on the test beats. "
+        "Ranked by validation: to choose by the test beats would flatter the winner. A click on a column's head sorts "
+        "by it."
     )
     if any(len(cell.seeds) == 1 for cell in board.cells):
         explanation += " A cell of one seed has the interval of its one reading of the test beats instead."
@@ -143,7 +146,8 @@ def _colour(index: int) -> str:
 
 def _cell(values: Any) -> str:
     found = lb.interval(values)
-    return _fixed(found["mean"], found["low"], found["high"])
+    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (found["low"], found["high"]))
+    return _fixed(found["mean"], low, high)
 
 
 def _single(score: Mapping[str, Any]) -> str:
@@ -272,7 +276,7 @@ def _differing(board: lb.Leaderboard) -> str:
     head = ["Key", *(escape(name) for name in names)]
     return page.section(
         "What differs",
-        f'<div class="wrapped">{page.table(head, rows, texts=len(head))}</div>',
+        f'<div class="differs">{page.table(head, rows, texts=len(head))}</div>',
         "Every key of the configurations that is not the same in all cells. What is not listed is the same.",
     )
 
