@@ -39,15 +39,17 @@ def main() -> None:
     parser.add_argument("beats", type=Path, help="run folder of synth.py")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the sweeps")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, which share the cores")
     arguments = parser.parse_args()
     seeds = ",".join(str(seed) for seed in range(1, arguments.seeds + 1))
+    at_once = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={arguments.jobs}"] if arguments.jobs > 1 else []
     folders, commands = [], []
     for name, arms in SWEEPS.items():
         folder = arguments.runs.resolve() / f"{arguments.regime}_{name}"
         beats = [f"augmentation.beats={arguments.beats.resolve()}"] if "gan" in arms[0] else []
         said = [*BASE, *REGIMES[arguments.regime], *arms, f"seed={seeds}"]
         begun = (folder / "multirun.yaml").is_file()
-        call = [f"sweep.resume={folder}"] if begun else [*said, *beats, f"hydra.sweep.dir={folder}", "-m"]
+        call = [f"sweep.resume={folder}"] if begun else [*said, *beats, *at_once, f"hydra.sweep.dir={folder}", "-m"]
         subprocess.run([sys.executable, str(ROOT / "train.py"), *call], check=True)
         folders.append(folder)
         commands.append(" ".join(["python train.py -m", *said, *(["augmentation.beats=RUN_DIR"] if beats else [])]))
