@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import functools
+import inspect
 import io
 import json
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,6 +26,7 @@ Main = Callable[[DictConfig], float | None]
 
 def job(main: Main) -> Main:
     """Lets a job of a sweep fail alone: it tells why, and the others go on."""
+    program = Path(inspect.getfile(main)).resolve()
 
     @functools.wraps(main)
     def attempted(cfg: DictConfig) -> float | None:
@@ -32,6 +35,8 @@ def job(main: Main) -> Main:
             with one_sentence():
                 return main(cfg)
         try:
+            if str(cfg.trainer.strategy).startswith("ddp"):
+                _run_alone(program, cfg, hydra)
             return main(cfg)
         except Exception as error:
             sentence = sentence_of(error)
@@ -41,6 +46,24 @@ def job(main: Main) -> Main:
             return None  # which sweepers that search count as a failure, unlike NaN
 
     return attempted
+
+
+def _run_alone(program: Path, cfg: DictConfig, hydra: Any) -> None:
+    """Runs a job as a program of its own, after which the job itself only reads the result.
+
+    The processes that train one network together repeat the command that began the first, and its sweep with it.
+
+    Raises:
+        UserError: the job failed.
+    """
+    from ecg.runs import status
+
+    folder = Path(hydra.runtime.output_dir)
+    said = [*hydra.overrides.task, f'hydra.run.dir="{folder}"']
+    if cfg.logger.group is None:
+        said.append(f'logger.group="{Path(hydra.sweep.dir).name}"')
+    if code := subprocess.run([sys.executable, str(program), *said], cwd=hydra.runtime.cwd).returncode:
+        raise UserError(status(folder).get("why", f"it ended with status {code}."))
 
 
 def _note_failure(folder: Path, hydra: Any, why: str) -> None:

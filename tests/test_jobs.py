@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -222,6 +223,21 @@ def test_jobs_in_parallel(launcher: list[str], tmp_path: Path) -> None:
     assert rows["seeds"].tolist() == [2]
     (command, _) = (json.loads(path.read_text())["command"] for path in tmp_path.glob("sweep/*/provenance.json"))
     assert command.startswith("python train.py model.hidden=8")
+
+
+def test_two_processes_train_one_network_of_a_sweep(tmp_path: Path) -> None:
+    two = ["trainer=ddp", "trainer.devices=2", "trainer.max_epochs=1", "data.before=0.01,0.2", "data.after=0.1"]
+    ended = train(tmp_path, *two, "logger=none", "-m")
+    assert ended.returncode == 1, ended.stderr  # the first job's beats are too short
+    assert ended.stdout.count("Launching") == 1
+    rows = pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")
+    assert sorted(rows["state"]) == ["failed", "finished"]
+    assert "too short for model.kernel_size" in rows["why"].dropna().item()
+    (done,) = tmp_path.glob("sweep/*/metrics.json")
+    metrics = json.loads(done.read_text())
+    with np.load(done.parent / "predictions.npz") as file:
+        places = list(zip(file["record"], file["sample"], strict=True))
+    assert len(set(places)) == len(places) == metrics["test"]["n_beats"] + metrics["validation"]["n_beats"]
 
 
 @pytest.mark.parametrize("model", ["cnn", "cnn_lstm", "cnn_lstm_attn"])

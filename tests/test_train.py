@@ -185,15 +185,6 @@ def test_absent_hardware_is_one_sentence(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
 
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    ended = train(tmp_path, "trainer=ddp", "trainer.devices=2", "trainer.max_epochs=1", "logger=none")
-    assert ended.returncode == 0, ended.stderr
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    with np.load(tmp_path / "run" / "predictions.npz") as file:
-        places = list(zip(file["record"], file["sample"], strict=True))
-    assert len(set(places)) == len(places) == metrics["test"]["n_beats"] + metrics["validation"]["n_beats"]
-
-
 def test_absent_records_offline_is_one_sentence(tmp_path: Path) -> None:
     absent = ["data=mitbih", f"data.dir={tmp_path}/none", "data.url=http://127.0.0.1:9", "logger=none"]
     own = [sys.executable, str(ROOT / "train.py"), *absent, f"hydra.run.dir={tmp_path}/run"]
