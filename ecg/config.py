@@ -276,7 +276,7 @@ class OptimizerConfig:
     lr: float = 3e-3  # at the top of the schedule
     weight_decay: float = 1e-2  # on weights of two dimensions or more
     warmup: float = 0.1  # share of the steps
-    batch_size: int = 128  # beats
+    batch_size: int = 128  # beats a step, in each process
 
 
 @dataclass
@@ -445,7 +445,7 @@ class RectifiedFlowConfig(GeneratorConfig):
 class FitConfig:
     """How a generator is fitted."""
 
-    batch_size: int = 128  # beats
+    batch_size: int = 128  # beats a step, in each process
     class_power: float = 0.25  # a class of n beats is drawn n ** this often: 1 as they come, 0 all alike
     ema_decay: float | None = 0.999  # of the averaged weights, a step; null uses the weights as they are
     n_compared: int = 300  # beats a class that meet the validation beats after an epoch

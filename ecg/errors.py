@@ -50,6 +50,8 @@ def one_sentence() -> Iterator[None]:
 
 def sentence_of(error: Exception) -> str | None:
     """What to tell whoever can put it right; None for a defect of the program."""
+    if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):  # Optuna's
+        return "No trial of the search finished: the lines above say why."
     return str(error) if isinstance(error, UserError) else _configuration_sentence(error) or _system_sentence(error)
 
 

@@ -263,6 +263,12 @@ def test_a_search_survives_a_failed_trial_and_goes_on(tmp_path: Path) -> None:
     assert again.stdout.count("Finished already") == states.count("finished")
 
 
+def test_a_search_without_a_finished_trial_is_one_sentence(tmp_path: Path) -> None:
+    ended = train(tmp_path, "logger=none", "sweep=cnn", "hydra.sweeper.n_trials=1", "data.before=0.01", "data.after=0.1", "-m")
+    assert "No trial of the search finished" in sentence(ended)
+    assert "too short" in ended.stderr
+
+
 def test_two_jobs_prepare_one_cache(tmp_path: Path) -> None:
     command = ["logger=none", "trainer.max_epochs=1"]
     both = [begin(call(tmp_path, *command, f"hydra.run.dir={tmp_path}/{name}")) for name in ("a", "b")]
