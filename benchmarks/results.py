@@ -125,7 +125,21 @@ def draw_table() -> str:
         return "Not measured yet."
     found = json.loads(path.read_text())["rows"]
     lines = ["| generator | precision | microseconds a beat |", "|---|---|---:|"]
-    return "\n".join(lines + [f"| {r['generator']} | {r['precision']} | {r['microseconds']:.0f} |" for r in found])
+    return "\n".join(lines + [f"| {r['generator']} | {r['precision']} | {r['microseconds']:,.0f} |" for r in found])
+
+
+def transforms_line() -> str:
+    """What the transforms cost."""
+    path = ROOT / "results" / "augmentation.json"
+    if not path.exists():
+        return "Not measured yet."
+    share = {row["transform"]: 100 * row["share_of_step"] for row in json.loads(path.read_text())["rows"]}
+    together = share.pop("all together")
+    del share["waveform"]  # several of them
+    return (
+        f"Each takes {min(share.values()):.1f} to {max(share.values()):.1f} % of a training step of `cnn`, all "
+        f"together {together:.1f} % (`benchmarks/augmentation.py`)."
+    )
 
 
 def study_table() -> str:
@@ -180,6 +194,7 @@ def recipe_table() -> str:
 
 
 TABLES = {
+    "transforms": transforms_line,
     "kaggle": kaggle_table,
     "inter_patient": inter_patient_table,
     "generators": generators_table,
