@@ -264,7 +264,8 @@ def test_a_search_survives_a_failed_trial_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_search_without_a_finished_trial_is_one_sentence(tmp_path: Path) -> None:
-    ended = train(tmp_path, "logger=none", "sweep=cnn", "hydra.sweeper.n_trials=1", "data.before=0.01", "data.after=0.1", "-m")
+    search = ["sweep=cnn", "hydra.sweeper.n_trials=1", "data.before=0.01", "data.after=0.1", "-m"]
+    ended = train(tmp_path, "logger=none", *search)
     assert "No trial of the search finished" in sentence(ended)
     assert "too short" in ended.stderr
 
