@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from ecg import help
 from ecg.config import TrainConfig, check, register, resumed
 from ecg.errors import one_sentence
-from ecg.sweep import job, resumed_sweep
+from ecg.sweep import job, resumed_sweep, run_alone
 
 register()
 
@@ -26,6 +26,7 @@ def main(cfg: DictConfig) -> float:
     from ecg import build, runs, scoring
 
     build.require_hardware(cfg)
+    run_alone(cfg, __file__)
     with runs.start(cfg) as run:
         if run.result is not None:
             return run.result

@@ -291,13 +291,26 @@ def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """
     from ecg.runs import WholeCheckpoints
 
+    tracker = logger(cfg, run)
+    chosen = callbacks(cfg, run, has_logger=bool(tracker))
+    return _trainer(cfg, logger=tracker, callbacks=chosen, plugins=[WholeCheckpoints()])
+
+
+def n_devices(cfg: DictConfig) -> int:
+    """How many devices of this machine train one network together, a process each.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    return _trainer(cfg, logger=False).num_devices
+
+
+def _trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:
     _quieten_lightning()
     arguments = _arguments(cfg.trainer)
     arguments["precision"] = precision(cfg)
-    tracker = logger(cfg, run)
     try:
-        chosen = callbacks(cfg, run, has_logger=bool(tracker))
-        return instantiate(arguments, logger=tracker, callbacks=chosen, plugins=[WholeCheckpoints()])
+        return instantiate(arguments, **objects)
     except InstantiationException as error:
         raise UserError(f"Lightning refuses this trainer: {str(error.__cause__).splitlines()[0]}") from error
 

@@ -6,6 +6,7 @@ heavy, so that `--help` and a typo answer at once.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,8 @@ from omegaconf import MISSING, SI, OmegaConf
 
 from ecg.data import mitdb
 from ecg.errors import UserError
+
+SWEEP = "ECG_SWEEP"  # environment variable: the sweep of a job that is a program of its own
 
 
 class Window(StrEnum):
@@ -559,6 +562,13 @@ def check_synth(cfg: Any) -> None:
             raise UserError(f"synth.per_class has {name}: {n}, and must have at least 1 beat a class.")
 
 
+def sweep_name() -> str | None:
+    """The folder of the sweep whose job this is, without those above it; None outside a sweep."""
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        return Path(HydraConfig.get().sweep.dir).name
+    return os.environ.get(SWEEP)
+
+
 def resumed(cfg: Any) -> Any:
     """The configuration of the run that `resume` names, in its folder as it is now; `cfg` without `resume`.
 
@@ -589,8 +599,7 @@ def _check_augmentation(cfg: Any) -> None:
             f"data={cfg.data.name} protocol={cfg.protocol.name}, and add augmentation.beats=RUN_DIR."
         )
     # In a sweep of several balances, those that use none leave the set alone.
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if a.beats and not uses_set and not in_sweep:
+    if a.beats and not uses_set and not sweep_name():
         raise UserError(f"augmentation.beats is given, and augmentation.balance={a.balance} uses none: say gan.")
     if a.balance_to is not None and a.balance_to not in cfg.protocol.classes:
         raise UserError(

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Whether the user asked for tracebacks, read before `one_sentence` sets the variable for Hydra.
-_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+# Whether the user asked for tracebacks, and not `one_sentence` of the program that began this one.
+_FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1" and "ECG_ONE_SENTENCE" not in os.environ
 
 _FILE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -33,8 +33,9 @@ def one_sentence() -> Iterator[None]:
         yield
         return
     # Makes Hydra raise its errors instead of printing them with a hint at this variable.
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    ours = ("HYDRA_FULL_ERROR", "ECG_ONE_SENTENCE")
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(dict.fromkeys(ours, "1"))
     try:
         yield
     except Exception as error:
@@ -42,10 +43,11 @@ def one_sentence() -> Iterator[None]:
             raise
         sys.exit(f"Error: {sentence}")
     finally:
-        if before is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def sentence_of(error: Exception) -> str | None:

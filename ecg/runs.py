@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -46,10 +46,12 @@ from rich.table import Table
 
 from ecg.callbacks import Gallery, History
 from ecg.classifier import Classifier
+from ecg.config import sweep_name
 from ecg.data.datamodule import BeatDataModule
 from ecg.errors import UserError
 from ecg.evaluation import plots
 from ecg.evaluation.report import RunReport, write_report
+from ecg.files import whole, write_json, write_text
 from ecg.scoring import Scores
 
 log = logging.getLogger(__name__)
@@ -194,8 +196,7 @@ def start(cfg: DictConfig) -> Iterator[Run]:
     choices = {name: str(hydra.runtime.choices[name]) for name in groups if name in cfg}
     folder.mkdir(parents=True, exist_ok=True)
     _require_same(folder, cfg)
-    sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
-    run = Run(folder, choices, list(hydra.overrides.task), sweep, provenance(cfg, choices))
+    run = Run(folder, choices, list(hydra.overrides.task), sweep_name(), provenance(cfg, choices))
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # the other processes of a distributed run write nothing
     if first:
         _take_up(run)
@@ -345,35 +346,12 @@ class WholeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Saves; what a killed process left behind is overwritten by the next one."""
+        """Saves a checkpoint."""
         place, buffer = Path(path), io.BytesIO()
         place.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, buffer)  # a full disk is then an OSError of ours and not an error of torch's
-        temporary = place.with_name(f".{place.name}.tmp")
-        try:
+        with whole(place) as temporary:
             temporary.write_bytes(buffer.getbuffer())
-            os.replace(temporary, place)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON without NaN, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """UTF-8, whole or not at all."""
-    _write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_predictions(path: Path, scores: Scores) -> None:
@@ -384,12 +362,8 @@ def _write_predictions(path: Path, scores: Scores) -> None:
     }
     columns["side"] = np.repeat(list(sides), [len(side.label) for side in sides.values()])
     columns["classes"] = np.array(sides["test"].classes)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **columns)  # type: ignore[arg-type]
-
-    _write(path, write)
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **columns)  # type: ignore[arg-type]
 
 
 def _log_to_wandb(trainer: pl.Trainer, data: BeatDataModule, scores: Scores, origin: Mapping[str, Any]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import functools
-import inspect
 import io
 import json
+import os
 import subprocess
 import sys
 import traceback
@@ -19,14 +19,15 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ecg.config import SWEEP, sweep_name
 from ecg.errors import UserError, one_sentence, sentence_of
+from ecg.files import write_json, write_text
 
 Main = Callable[[DictConfig], float | None]
 
 
 def job(main: Main) -> Main:
     """Lets a job of a sweep fail alone: it tells why, and the others go on."""
-    program = Path(inspect.getfile(main)).resolve()
 
     @functools.wraps(main)
     def attempted(cfg: DictConfig) -> float | None:
@@ -35,8 +36,6 @@ def job(main: Main) -> Main:
             with one_sentence():
                 return main(cfg)
         try:
-            if str(cfg.trainer.strategy).startswith("ddp"):
-                _run_alone(program, cfg, hydra)
             return main(cfg)
         except Exception as error:
             sentence = sentence_of(error)
@@ -48,27 +47,33 @@ def job(main: Main) -> Main:
     return attempted
 
 
-def _run_alone(program: Path, cfg: DictConfig, hydra: Any) -> None:
-    """Runs a job as a program of its own, after which the job itself only reads the result.
+def run_alone(cfg: DictConfig, program: str) -> None:
+    """Runs a job of a sweep that trains on several devices as a program of its own; the job then finds it finished.
 
     The processes that train one network together repeat the command that began the first, and its sweep with it.
 
+    Args:
+        cfg: configuration of the job.
+        program: the file that the command names.
+
     Raises:
-        UserError: the job failed.
+        UserError: the job failed, or Lightning refuses the trainer.
     """
+    from ecg.build import n_devices
     from ecg.runs import status
 
-    folder = Path(hydra.runtime.output_dir)
-    said = [*hydra.overrides.task, f'hydra.run.dir="{folder}"']
-    if cfg.logger.group is None:
-        said.append(f'logger.group="{Path(hydra.sweep.dir).name}"')
-    if code := subprocess.run([sys.executable, str(program), *said], cwd=hydra.runtime.cwd).returncode:
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN or n_devices(cfg) == 1:
+        return
+    folder, environment = Path(hydra.runtime.output_dir), {**os.environ, SWEEP: str(sweep_name())}
+    command = [sys.executable, str(Path(program).resolve()), *hydra.overrides.task, f'hydra.run.dir="{folder}"']
+    if code := subprocess.run(command, cwd=hydra.runtime.cwd, env=environment).returncode:
         raise UserError(status(folder).get("why", f"it ended with status {code}."))
 
 
 def _note_failure(folder: Path, hydra: Any, why: str) -> None:
     """Writes why a job failed, which it may have done before its folder was in use."""
-    from ecg.runs import STATUS, status, write_json, write_text
+    from ecg.runs import STATUS, status
 
     print(f"Error in job {hydra.job.num}: {why}", file=sys.stderr)
     if status(folder).get("state") == "finished":  # another run, which this job may not take the place of
@@ -189,8 +194,6 @@ def table_of(sweep: Path) -> list[dict[str, Any]]:
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """One line a run."""
-    from ecg.runs import write_text  # imports torch, which --help does without
-
     names, text = list(dict.fromkeys(name for row in rows for name in row)), io.StringIO(newline="")
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()

@@ -27,7 +27,8 @@ from ecg.errors import UserError
 from ecg.evaluation import fidelity
 from ecg.evaluation.fidelity_report import FidelityReport, write_fidelity_report
 from ecg.evaluation.judges import Cohort
-from ecg.runs import SHARED_PATIENTS, SIMULATED, Run, command, write_json
+from ecg.files import write_json
+from ecg.runs import SHARED_PATIENTS, SIMULATED, Run, command
 from ecg.synthesizer import Synthesizer
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from filelock import FileLock
 
 from ecg.data.beats import Beats
 from ecg.errors import UserError
+from ecg.files import whole
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +92,5 @@ def _read(path: Path) -> Beats | None:
 def _write(path: Path, beats: Beats) -> None:
     names, first, index = np.unique(beats.record, return_index=True, return_inverse=True)
     columns = {f.name: getattr(beats, f.name) for f in fields(Beats) if f.name not in ("record", "patient")}
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int32))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int32))

@@ -6,7 +6,6 @@ the 21,892 rows of `mitbih_test.csv` is. The other 87,554 beats are the training
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from ecg.data.aami import CLASSES
 from ecg.data.beats import KAGGLE_TIMES, Beats
 from ecg.errors import UserError
+from ecg.files import whole
 
 FILES = ("mitbih_train", "mitbih_test")
 KAGGLE_SFREQ = 120.0  # every third sample of 360 Hz, whatever the set's description says
@@ -91,9 +91,5 @@ def _read_table(path: Path) -> pd.DataFrame:
 def write_csv(beats: Beats, path: Path) -> None:
     """Beats cut by the `kaggle` window, one a row: 187 samples and the label, no header, whole or not at all."""
     table = np.column_stack([beats.signal[:, 0], beats.label])
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         np.savetxt(temporary, table, fmt="%.18e", delimiter=",")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -28,7 +28,8 @@ from scipy import stats
 from ecg.errors import UserError
 from ecg.evaluation.metrics import evaluate
 from ecg.evaluation.predictions import Predictions
-from ecg.runs import flat, status, write_json, write_text
+from ecg.files import write_json, write_text
+from ecg.runs import flat, status
 
 ENOUGH = 5  # seeds from which on a difference is claimed
 LEVEL = 0.05

@@ -6,8 +6,6 @@ Figures travel inside the file as images, so neither a network nor a script is n
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -19,6 +17,7 @@ from matplotlib.figure import Figure
 
 from ecg.data.aami import CLASS_NAMES
 from ecg.evaluation import plots
+from ecg.files import write_text
 
 DASH = "–"
 # An SVG of many long beats outgrows its picture.
@@ -60,12 +59,7 @@ def write(path: Path, *, title: str, kicker: str, subtitle: str, sections: Itera
 </body>
 </html>
 """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(page.encode())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def banner(simulated: bool) -> str:
