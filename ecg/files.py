@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, alone: bool = False) -> Iterator[Path]:
     """A temporary file to write, beside `path`, whose place it takes at the end.
 
-    What a killed process left behind has the same name, so that the next one overwrites it.
+    Args:
+        path: the file.
+        alone: nobody else writes it at the same time. Its temporary file then has always the same name, so that
+            what a killed process left behind is overwritten, which matters where it is large.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{'' if alone else f'.{uuid.uuid4().hex}'}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -27,7 +31,7 @@ def whole(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """UTF-8, whole or not at all."""
     with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

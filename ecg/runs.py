@@ -350,7 +350,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         place, buffer = Path(path), io.BytesIO()
         place.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, buffer)  # a full disk is then an OSError of ours and not an error of torch's
-        with whole(place) as temporary:
+        with whole(place, alone=True) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -396,10 +396,8 @@ def test_report_that_cannot_take_its_name_leaves_nothing(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("no_figures")
 def test_threads_may_write_at_once(tmp_path: Path) -> None:
-    threads = [threading.Thread(target=write_report, args=(report_of(), tmp_path / "report.html")) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as threads:
+        for written in [threads.submit(write_report, report_of(), tmp_path / "report.html") for _ in range(3)]:
+            written.result()
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     Page((tmp_path / "report.html").read_text())
