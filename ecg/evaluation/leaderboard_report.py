@@ -118,7 +118,7 @@ def _ranking(board: lb.Leaderboard) -> str:
         if len(cell.seeds) == 1:
             sides[1] = _single(cell.test[0]["macro"]["f1"])
         others = [_cell(cell.scores["test"][name]) for name in ("accuracy", *classes)]
-        rows.append([f"{rank}", _mark(board, cell) + escape(cell.name), str(len(cell.seeds)), *sides, *others])
+        rows.append([f"{rank}", _named(board, cell), str(len(cell.seeds)), *sides, *others])
     head = ["#", "Cell", "Seeds", "Validation macro-F1", "Test macro-F1", "Test accuracy", *classes]
     explanation = (
         "Runs that differ in the seed alone are one cell; folds are read together. Mean over seeds, below it the 95 % "
@@ -135,8 +135,11 @@ def _classes(board: lb.Leaderboard) -> list[str]:
     return [name for name in board.cells[0].scores["test"] if name not in ("macro_f1", "accuracy")]
 
 
-def _mark(board: lb.Leaderboard, cell: lb.Cell) -> str:
-    return f'<span class="chip" style="background:{_colour(board.cells.index(cell))}"></span>'
+def _named(board: lb.Leaderboard, cell: lb.Cell) -> str:
+    """The cell's colour and name; a long name breaks between its words, and not behind the colour."""
+    chip = f'<span class="chip" style="background:{_colour(board.cells.index(cell))}"></span>'
+    first, _, rest = cell.name.partition(" ")
+    return f'<span style="white-space:nowrap">{chip}{escape(first)}</span> {escape(rest)}'
 
 
 def _colour(index: int) -> str:
