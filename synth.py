@@ -1,6 +1,6 @@
-"""Makes heartbeats of the rare classes: `python synth.py generator=wgan_gp data=mitbih protocol=kaggle`.
+"""Fits a generator and writes synthetic heartbeats: `python synth.py generator=wgan_gp data=mitbih protocol=kaggle`.
 
-Every choice is a Hydra group under conf/, every key is documented in ecg/config.py; `--help` shows both.
+`--help` lists every group, option and key.
 """
 
 from pathlib import Path
@@ -8,40 +8,39 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from ecg import help
-from ecg.config import SynthConfig, check_synth, register, resumed
-from ecg.errors import one_sentence
-from ecg.sweep import job, resumed_sweep, run_alone
+from ecg.command_line import run_program
+from ecg.config.checks import check_synth
+from ecg.config.schema import SynthConfig, register
+from ecg.config.stored import resumed
+from ecg.error_reporting import job
 
+CONF = Path(__file__).parent / "conf"
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="synth")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="synth")
 @job
 def main(cfg: DictConfig) -> float | None:
-    """Fits and draws; returns the distance to the validation beats, by which generators are chosen."""
-    cfg = resumed(cfg)
+    """Fits and evaluates a generator; returns the distance to the validation beats, by which generators are ranked."""
+    cfg = resumed(cfg, SynthConfig)
     check_synth(cfg)
-    # torch, Lightning and W&B take seconds to import: only now, when the configuration is known to be sound.
-    from ecg import build, runs, synthesis
+    # Importing torch, Lightning and W&B takes seconds, so it waits until the configuration is checked.
+    from ecg import build, runs, sweeps, synthesis, tracking
 
     build.require_hardware(cfg)
-    run_alone(cfg, __file__)
-    with runs.start(cfg) as run:
+    sweeps.run_in_subprocess(cfg, __file__)
+    with runs.open_run(cfg) as run, tracking.finish_on_exit():
         if run.result is not None:
             return run.result
         if cfg.checkpoint:
-            synthesis.draw_more(cfg, run)
+            synthesis.sample_more(cfg, run)
             return None
-        data = build.datamodule(cfg)
+        data = build.synthesis_data(cfg)
         synthesizer = build.synthesizer(cfg, data)
-        trainer = build.trainer(cfg, run)
+        trainer = build.synthesis_trainer(cfg, run)
         trainer.fit(synthesizer, data, ckpt_path=run.last_checkpoint, weights_only=True)
         return synthesis.finish(cfg, run, trainer, synthesizer, data)
 
 
 if __name__ == "__main__":
-    with one_sentence():
-        help.answer(SynthConfig, Path(__file__).parent / "conf" / "synth.yaml")
-        resumed_sweep()
-        main()
+    run_program(main, SynthConfig, CONF / "synth.yaml")

@@ -1,6 +1,6 @@
-"""Trains a heartbeat classifier and tests it: `python train.py model=cnn_lstm_attn data=mitbih protocol=kaggle`.
+"""Trains and tests a heartbeat classifier: `python train.py model=cnn_lstm_attn data=mitbih protocol=kaggle`.
 
-Every choice is a Hydra group under conf/, every key is documented in ecg/config.py; `--help` shows both.
+`--help` lists every group, option and key.
 """
 
 from pathlib import Path
@@ -8,39 +8,36 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from ecg import help
-from ecg.config import TrainConfig, check, register, resumed
-from ecg.errors import one_sentence
-from ecg.sweep import job, resumed_sweep, run_alone
+from ecg.command_line import run_program
+from ecg.config.checks import check_train
+from ecg.config.schema import TrainConfig, register
+from ecg.config.stored import resumed
+from ecg.error_reporting import job
 
+CONF = Path(__file__).parent / "conf"
 register()
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 @job
 def main(cfg: DictConfig) -> float:
-    """Trains, tests, reports; returns the validation macro-F1, by which runs are chosen."""
-    cfg = resumed(cfg)
-    check(cfg)
-    # torch, Lightning and W&B take seconds to import: only now, when the configuration is known to be sound.
-    from ecg import build, runs, scoring
+    """Fits and evaluates a classifier; returns the validation macro-F1, by which runs are ranked."""
+    cfg = resumed(cfg, TrainConfig)
+    check_train(cfg)
+    # Importing torch, Lightning and W&B takes seconds, so it waits until the configuration is checked.
+    from ecg import build, classification, runs, sweeps, tracking
 
     build.require_hardware(cfg)
-    run_alone(cfg, __file__)
-    with runs.start(cfg) as run:
+    sweeps.run_in_subprocess(cfg, __file__)
+    with runs.open_run(cfg) as run, tracking.finish_on_exit():
         if run.result is not None:
             return run.result
-        data = build.datamodule(cfg)
+        data = build.classification_data(cfg)
         classifier = build.classifier(cfg, data)
-        trainer = build.trainer(cfg, run)
+        trainer = build.classification_trainer(cfg, run)
         trainer.fit(classifier, data, ckpt_path=run.last_checkpoint, weights_only=True)
-        scores = scoring.score(cfg, trainer, classifier, data)
-        run.finish(cfg, trainer, classifier, data, scores)
-    return scores.validation_macro_f1
+        return classification.finish(cfg, run, trainer, classifier, data)
 
 
 if __name__ == "__main__":
-    with one_sentence():
-        help.answer(TrainConfig, Path(__file__).parent / "conf" / "train.yaml")
-        resumed_sweep()
-        main()
+    run_program(main, TrainConfig, CONF / "train.yaml")

@@ -1,10 +1,9 @@
-"""Beats a second of one training step: by network, precision and batch size; by back end of the convolutions,
-`torch.compile` and threads for `cnn`.
+"""Speed of a training step: beats a second by network, precision and batch size, and of variants of `cnn`.
 
     python benchmarks/step.py --out results/step.json
 
-A step is forward, loss, backward, clipping and AdamW on 187 samples a beat, the tensors in memory; the figure is the
-median of the steps.
+A step is forward, loss, backward, clipping and AdamW, with beats of 187 samples in memory. The speed is that of the
+median step.
 """
 
 from __future__ import annotations
@@ -14,23 +13,23 @@ import itertools
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from ecg.models.cnn import CNN
-from ecg.models.cnn_lstm import CNNLSTM
-from ecg.models.cnn_lstm_attn import CNNLSTMAttention
+from ecg.config.schema import SCHEMAS
 
-NETWORKS = {"cnn": CNN, "cnn_lstm": CNNLSTM, "cnn_lstm_attn": CNNLSTMAttention}
 PRECISIONS = {"32-true": False, "bf16-mixed": True}
 
 
 class Conv1dBlock(nn.Module):
-    """`ecg.models.blocks.ResidualBlock` written with Conv1d: what the (1, k) Conv2d is measured against."""
+    """`ecg.models.blocks.ResidualBlock` with Conv1d in place of the (1, k) Conv2d."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -50,9 +49,9 @@ class Conv1dBlock(nn.Module):
 
 
 class Conv1dCNN(nn.Module):
-    """`ecg.models.cnn.CNN` written with Conv1d."""
+    """`ecg.models.cnn.CNN` with Conv1d."""
 
-    def __init__(self, hidden: int = 128) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
         widths = (1, hidden, hidden // 2, hidden // 4)
         self.blocks = nn.Sequential(*(Conv1dBlock(a, b, 5) for a, b in itertools.pairwise(widths)))
@@ -60,11 +59,20 @@ class Conv1dCNN(nn.Module):
 
     def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
         """(B, 1, T) -> (B, 5)."""
-        return self.linear(self.blocks(signal).mean(dim=2))
+        logits: Tensor = self.linear(self.blocks(signal).mean(dim=2))
+        return logits
+
+
+def make_network(name: str, hidden: int | None = None) -> nn.Module:
+    """A network with its default configuration, or of another width."""
+    config = OmegaConf.structured(SCHEMAS["model"][name])
+    config.hidden = hidden or config.hidden
+    network: nn.Module = instantiate(config, n_channels=1, n_times=187, n_classes=5, n_rr=0, _convert_="all")
+    return network
 
 
 def beats_per_second(network: nn.Module, batch_size: int, bf16: bool, n_steps: int) -> float:
-    """Median speed of `n_steps` training steps, after three that warm up."""
+    """Speed of the median of `n_steps` training steps, after three warm-up steps."""
     optimizer = torch.optim.AdamW(network.parameters(), foreach=True)
     signal, rr, label = torch.rand(batch_size, 1, 187), torch.zeros(batch_size, 0), torch.randint(5, (batch_size,))
     seconds = []
@@ -81,40 +89,42 @@ def beats_per_second(network: nn.Module, batch_size: int, bf16: bool, n_steps: i
     return batch_size / statistics.median(seconds)
 
 
-def rows(n_steps: int) -> list[dict[str, Any]]:
-    """All measurements, each printed as it comes."""
-    found: list[dict[str, Any]] = []
+def measure_all(n_steps: int, batch_sizes: Sequence[int], hidden: int | None) -> list[dict[str, Any]]:
+    """All rows of the table, printed one by one."""
+    rows: list[dict[str, Any]] = []
 
-    def measure(module: nn.Module, batch_size: int, precision: str, **row: Any) -> None:
+    def measure(module: Any, batch_size: int, precision: str, **row: Any) -> None:
         speed = beats_per_second(module, batch_size, PRECISIONS[precision], n_steps)
-        found.append({**row, "precision": precision, "batch_size": batch_size, "beats_per_second": round(speed)})
-        print(" ".join(f"{value!s:<16}" for value in found[-1].values()), flush=True)
+        rows.append({**row, "precision": precision, "batch_size": batch_size, "beats_per_second": round(speed)})
+        print(" ".join(f"{value!s:<16}" for value in rows[-1].values()), flush=True)
 
     for precision in PRECISIONS:
-        for batch_size in (64, 128, 256, 512):
-            for name, network in NETWORKS.items():
-                measure(network(1, 187, 5), batch_size, precision, network=name, variant="as shipped")
-        for batch_size in (128, 512):
-            measure(Conv1dCNN(), batch_size, precision, network="cnn", variant="Conv1d")
-        compiled = torch.compile(CNN(1, 187, 5))
-        measure(compiled, 128, precision, network="cnn", variant="torch.compile")  # type: ignore[arg-type]
+        for batch_size, name in itertools.product(batch_sizes, SCHEMAS["model"]):
+            measure(make_network(name, hidden), batch_size, precision, network=name, variant="default")
+        for batch_size in batch_sizes[1::2]:
+            measure(Conv1dCNN(hidden or 128), batch_size, precision, network="cnn", variant="Conv1d")
+        if hidden is None:
+            compiled = torch.compile(make_network("cnn"))
+            measure(compiled, 128, precision, network="cnn", variant="torch.compile")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    measure(CNN(1, 187, 5), 128, "bf16-mixed", network="cnn", variant="one thread")
+    measure(make_network("cnn", hidden), batch_sizes[-1], "bf16-mixed", network="cnn", variant="one thread")
     torch.set_num_threads(threads)
-    return found
+    return rows
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8, help="counted steps of each row")
+    parser.add_argument("--steps", type=int, default=8, help="measured steps of each row")
     parser.add_argument("--out", type=Path, help="JSON file")
-    arguments = parser.parse_args()
+    parser.add_argument("--tiny", action="store_true", help="a quick check that the benchmark runs")
+    options = parser.parse_args(arguments)
     torch.manual_seed(0)
-    found = {"torch": torch.__version__, "threads": torch.get_num_threads(), "rows": rows(arguments.steps)}
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n")
+    rows = measure_all(1, (2, 4), 8) if options.tiny else measure_all(options.steps, (64, 128, 256, 512), None)
+    if options.out:
+        machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        options.out.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,3 @@
-"""Experiment framework for ECG heartbeats: synthesise the rare ones, classify all of them, compare honestly."""
+"""Experiment framework for ECG heartbeats: classification, synthesis of rare classes, comparison."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The one place where configuration becomes objects."""
+"""Builds objects from the configuration. No other module reads the configuration to create objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -14,391 +14,399 @@ import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
-from pytorch_lightning.callbacks import (
-    Callback,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
-from pytorch_lightning.loggers import CSVLogger, Logger
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import Logger
 
-from ecg.augmentation.balance import Balanced, missing, oversample, smote, target_of, undersample
-from ecg.augmentation.transforms import Mix, Waveform
-from ecg.callbacks import BatchSeed, ema
+from ecg.augmentation.balance.balance import Balance, TrainingBeats
+from ecg.augmentation.transforms.mix import Mix
+from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
+from ecg.augmentation.transforms.waveform import Waveform
+from ecg.callbacks import BatchSeed, Gallery, History, weight_averaging
+from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
-from ecg.config import Balance, ClassWeights
-from ecg.data import synthetic
-from ecg.data.beats import HIGHPASS_HZ, Beats
+from ecg.config.schema import ClassWeights, WindowName
+from ecg.data.beats import Beats, Positions
 from ecg.data.datamodule import BeatDataModule
-from ecg.data.noise import noise_folder, read_noise
-from ecg.data.sources import Source
-from ecg.data.splits import Positions, Protocol, Split
+from ecg.data.protocols.protocol import Protocol, Split
+from ecg.data.source import Source
+from ecg.data.window import CenteredWindow, KaggleWindow, Window
 from ecg.errors import UserError
-from ecg.evaluation.distances import EpochJudge
-from ecg.evaluation.judges import Cohort, fit_classifier
+from ecg.evaluation.beat_set import BeatSet
+from ecg.evaluation.epoch_evaluator import EpochEvaluator
+from ecg.evaluation.networks import fit_classifier
 from ecg.generators.canvas import Canvas
+from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
-
-if TYPE_CHECKING:
-    from ecg.runs import Run
+from ecg.tracking.loggers import RunDescription
 
 log = logging.getLogger(__name__)
 
-FEWEST_TO_LEARN = 20  # training beats of a class: below it, a generator only copies
-CLASSIFIED = ("val/macro_f1", "max")  # by what the best epoch of a classifier is chosen
-SYNTHESISED = ("val/frechet", "min")  # and that of a generator
+MIN_CLASS_BEATS = 20  # with fewer training beats of a class, a generator only copies them
+# Training steps of an evaluation network. Simulated recordings are for trying the program out.
+EVALUATION_STEPS, EVALUATION_STEPS_SIMULATED = 300, 50
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
 
 
 def cache_dir(cfg: DictConfig) -> Path:
-    """Folder of the prepared beats."""
+    """The folder of prepared beats."""
     return Path(cfg.paths.cache_dir or platformdirs.user_cache_path("ecg") / "beats").expanduser()
 
 
-def source(cfg: DictConfig) -> Source:
-    """Where beats come from: `data`."""
-    arguments = _arguments(cfg.data, drop=("window",) if cfg.data.name == "kaggle_csv" else ())
-    if "patients" in arguments:
-        arguments["patients"] = arguments["patients"] or {}
-    return instantiate(arguments)
-
-
-def protocol(cfg: DictConfig) -> Protocol:
-    """How they are divided: `protocol`."""
-    arguments = _arguments(cfg.protocol, drop=("name", "window", "lead"))
-    return instantiate({**arguments, "keep": arguments["keep"] or {}})
-
-
-def datamodule(cfg: DictConfig) -> BeatDataModule:
-    """Beats of `data`, divided by `protocol`."""
-    divide = protocol(cfg)
-    beats = source(cfg).beats(cache_dir(cfg), exclude=divide.excluded(cfg.data.name))
-    split = divide.split(beats, cfg.data.name)
-    if "fit" in cfg:
-        f = cfg.fit
-        return BeatDataModule(beats, split, batch_size=f.batch_size, seed=cfg.seed, class_power=f.class_power)
-    _warn_of_two_corrections(cfg)
-    evenly = cfg.augmentation.balance == Balance.class_balanced
-    return BeatDataModule(
-        beats,
-        split,
-        batch_size=cfg.optimizer.batch_size,
-        seed=cfg.seed,
-        class_power=0.0 if evenly else 1.0,
-        balanced=balanced(cfg, beats, split),
+def window(cfg: DictConfig) -> Window:
+    """The window that cuts beats."""
+    data = cfg.data
+    if data.window == WindowName.kaggle:
+        return KaggleWindow(lead=data.get("lead", "first"))
+    return CenteredWindow(
+        lead=data.lead, before=data.before, after=data.after, sfreq=data.sfreq, difference=data.difference
     )
 
 
-def balanced(cfg: DictConfig, beats: Beats, split: Split) -> Balanced | None:
-    """What `augmentation` leaves out of the training beats and adds to them; None for nothing.
+def source(cfg: DictConfig) -> Source:
+    """The source of the beats."""
+    of_the_window = ("window", "lead", "before", "after", "sfreq", "difference")
+    patients = {"patients": dict(cfg.data.patients or {})} if "patients" in cfg.data else {}
+    made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
+    return made
+
+
+def protocol(cfg: DictConfig) -> Protocol:
+    """The protocol that splits them."""
+    made: Protocol = _instantiate(cfg.protocol, drop=("name", "window", "lead"), keep=dict(cfg.protocol.keep or {}))
+    return made
+
+
+def classification_data(cfg: DictConfig) -> BeatDataModule:
+    """The data module of a classifier, with the balanced training beats of `augmentation`.
 
     Raises:
-        UserError: a synthetic set that does not fit, or holds too few beats.
+        UserError: the beats do not fit the protocol, or the synthetic set does not fit the beats.
     """
-    a = cfg.augmentation
-    method = Balance(a.balance)
-    if method in (Balance.none, Balance.class_balanced):
-        return None
-    signal, rr, label = beats.signal[split.train], beats.rr[split.train], split.label_of(beats)[split.train]
-    counts = dict(zip(split.classes, np.bincount(label, minlength=len(split.classes)).tolist(), strict=True))
-    wanted = missing(counts, a.balance_to, a.share)
-    added = {split.classes.index(name): n for name, n in wanted.items()}
-    rng = np.random.default_rng(cfg.seed)
-    log.info("Balance %s: %s", method, ", ".join(f"{name} + {n:,}" for name, n in wanted.items()) or "nothing to add")
-    if method == Balance.undersample:
-        kept = undersample(label, target_of(counts, a.balance_to), rng)
-        return Balanced(kept, signal[:0], rr[:0], label[:0])
-    if method == Balance.oversample:
-        return oversample(signal, rr, label, added, rng)
-    if method == Balance.gan:
-        fitting = synthetic.read(Path(a.beats))
-        synthetic.require_fit(fitting, beats, split, source=cfg.data.name, window=synthetic.window_of(cfg.data))
-        at = fitting.first(wanted, a.beats)
-        told = {
-            key: fitting.provenance.get(key)
-            for key in ("sha256", "generator", "checkpoint", "artifact", "gates_on_validation")
-        }
-        origin = {"beats": str(a.beats), **told}
-        labels = np.repeat(np.array([*added], np.int64), [*added.values()])
-        return Balanced(np.arange(len(label)), fitting.signal[at], fitting.rr[at], labels, origin)
-    tomek = method == Balance.smote_tomek
-    return smote(signal, rr, label, added, cfg.seed, names=split.classes, tomek=tomek)
-
-
-def _warn_of_two_corrections(cfg: DictConfig) -> None:
-    """Weights of the classes follow the beats that train, added ones among them; a sampler they do not know of."""
-    if cfg.augmentation.balance == Balance.class_balanced and cfg.loss.class_weights != ClassWeights.none:
+    beats, split, source, window, protocol = _split_beats(cfg)
+    balance: Balance = _instantiate(cfg.augmentation.balance)
+    if balance.class_power != 1 and cfg.loss.class_weights != ClassWeights.none:
         log.warning(
-            "augmentation=class_balanced and loss.class_weights=%s correct the imbalance twice: rare classes will be "
-            "predicted too often. Add loss.class_weights=none.",
+            "augmentation=class_balanced and loss.class_weights=%s both correct the class imbalance, so rare classes "
+            "will be predicted too often. Add loss.class_weights=none.",
             cfg.loss.class_weights,
         )
+    training = TrainingBeats(
+        beats,
+        split,
+        source=source.name,
+        window=window.settings(),
+        balance_to=cfg.augmentation.balance_to,
+        fraction=cfg.augmentation.fraction,
+        seed=cfg.seed,
+        synthetic_set=Path(cfg.augmentation.beats) if cfg.augmentation.beats else None,
+    )
+    return BeatDataModule(
+        beats,
+        split,
+        source=source,
+        window=window,
+        protocol=protocol,
+        batch_size=cfg.optimizer.batch_size,
+        seed=cfg.seed,
+        class_power=balance.class_power,
+        balanced=balance(training),
+    )
+
+
+def synthesis_data(cfg: DictConfig) -> BeatDataModule:
+    """The data module of a generator.
+
+    Raises:
+        UserError: the beats do not fit the protocol.
+    """
+    beats, split, source, window, protocol = _split_beats(cfg)
+    return BeatDataModule(
+        beats,
+        split,
+        source=source,
+        window=window,
+        protocol=protocol,
+        batch_size=cfg.fit.batch_size,
+        seed=cfg.seed,
+        class_power=cfg.fit.class_power,
+    )
+
+
+def _split_beats(cfg: DictConfig) -> tuple[Beats, Split, Source, Window, Protocol]:
+    made_source, made_window, made_protocol = source(cfg), window(cfg), protocol(cfg)
+    excluded = made_protocol.excluded_records(made_source)
+    beats = made_source.load_beats(made_window, cache_dir(cfg), exclude=excluded)
+    return beats, made_protocol.split(beats, made_source), made_source, made_window, made_protocol
+
+
+def beat_set(data: BeatDataModule, positions: Positions) -> BeatSet:
+    """The beats at `positions`, for the evaluation of synthetic beats."""
+    return BeatSet(data.beats.signal[positions], data.beats.rr[positions], data.labels[positions])
+
+
+# -- models -------------------------------------------------------------------------------------------------------
 
 
 def transforms(cfg: DictConfig, data: BeatDataModule) -> Waveform | None:
-    """The transforms of single beats that are switched on in `augmentation`; None where all are off.
+    """The active transforms of single beats; None if all are off.
 
     Raises:
-        UserError: recorded noise is asked for, and its records are absent, broken or too short.
+        UserError: the records of recorded noise are missing, damaged or too short.
     """
-    strengths = _arguments(cfg.augmentation.transforms, drop=("mixup", "cutmix"))
-    strengths.pop("_convert_")
-    if not any(value not in (None, 0.0) for key, value in strengths.items() if key != "hum_hz"):
-        return None
-    recorded, padded = None, str(cfg.data.window) == "kaggle"
-    if strengths["recorded_snr"] is not None:
-        # Centred beats are high-passed, and so is what is added to them.
-        folder, n_times = noise_folder(cfg.augmentation.noise_dir), data.beats.signal.shape[2]
-        recorded = torch.from_numpy(read_noise(folder, data.beats.sfreq, n_times, None if padded else HIGHPASS_HZ))
-    return Waveform(sfreq=data.beats.sfreq, padded=padded, peak=peak(cfg, data), recorded=recorded, **strengths)
+    active = [transform for transform in _transforms(cfg) if isinstance(transform, Transform)]
+    return Waveform(active, beat_format(data)) if active else None
 
 
 def mix(cfg: DictConfig, data: BeatDataModule) -> Mix | None:
-    """The blending of beats with one another that `augmentation` switches on; None where it is off."""
-    t = cfg.augmentation.transforms
-    if not (t.mixup or t.cutmix):
-        return None
-    return Mix(len(data.split_of.classes), padded=str(cfg.data.window) == "kaggle", mixup=t.mixup, cutmix=t.cutmix)
+    """The active transforms that mix beats; None if all are off."""
+    active = [transform for transform in _transforms(cfg) if isinstance(transform, MixTransform)]
+    return Mix(active, n_classes=len(data.split.classes), padded=data.window.padded) if active else None
 
 
-def peak(cfg: DictConfig, data: BeatDataModule) -> int:
-    """Sample of the R peak in a beat."""
-    return 0 if str(cfg.data.window) == "kaggle" else round(cfg.data.before * data.beats.sfreq)
+def _transforms(cfg: DictConfig) -> list[Transform | MixTransform]:
+    made = [_instantiate(node) for node in cfg.augmentation.transforms.values()]
+    return [transform for transform in made if transform.active]
+
+
+def beat_format(data: BeatDataModule) -> BeatFormat:
+    """The properties of the beats that transforms depend on."""
+    window = data.window
+    return BeatFormat(
+        sfreq=data.beats.sfreq,
+        n_times=data.beats.signal.shape[2],
+        peak=window.peak,
+        padded=window.padded,
+        highpass_hz=window.highpass_hz,
+    )
 
 
 def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
-    """The network of `model` for these beats, with its loss and optimiser; seeded.
+    """The classifier for these beats, initialised with `seed`.
 
     Raises:
         UserError: the beats are too short for the network.
     """
     _, n_channels, n_times = data.beats.signal.shape
-    # The last of three blocks gets a quarter of the beat, and its pooling needs two samples behind the convolution.
-    if n_times < (shortest := 4 * (cfg.model.kernel_size + 1)):
-        raise UserError(
-            f"Beats of {n_times} samples are too short for model.kernel_size={cfg.model.kernel_size}, which needs "
-            f"{shortest}: widen data.before and data.after, or raise data.sfreq."
-        )
-    classes = data.split_of.classes
+    classes = data.split.classes
     pl.seed_everything(cfg.seed, verbose=False)
-    network = instantiate(
+    network = _instantiate(
         cfg.model, n_channels=n_channels, n_times=n_times, n_classes=len(classes), n_rr=data.beats.rr.shape[1]
     )
-    loss = instantiate(cfg.loss, counts=data.class_counts())
-    o = cfg.optimizer
+    if n_times < network.min_times:
+        raise UserError(
+            f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
+            "data.before, data.after or data.sfreq, or decrease model.kernel_size."
+        )
     return Classifier(
         network,
-        loss,
+        _instantiate(cfg.loss, counts=data.class_counts()),
         classes,
-        lr=o.lr,
-        weight_decay=o.weight_decay,
-        warmup=o.warmup,
+        lr=cfg.optimizer.lr,
+        weight_decay=cfg.optimizer.weight_decay,
+        warmup=cfg.optimizer.warmup,
         transforms=transforms(cfg, data),
         mix=mix(cfg, data),
     )
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
-    """The generator of `generator` for these beats, and the classifier that judges its epochs; seeded.
+    """The synthesizer for these beats, with the evaluator of its epochs, initialised with `seed`.
 
     Raises:
         UserError: a class has too few training beats.
     """
-    counts, classes = data.class_counts(), data.split_of.classes
-    for name, n in zip(classes, counts.tolist(), strict=True):
-        if n < FEWEST_TO_LEARN:
+    classes, n_classes = data.split.classes, len(data.split.classes)
+    for name, n in zip(classes, data.class_counts().tolist(), strict=True):
+        if n < MIN_CLASS_BEATS:
             raise UserError(
-                f"Class {name} has {n} training beats, and a generator needs {FEWEST_TO_LEARN}: leave the class out of "
-                "protocol.classes, or choose another protocol.split_seed or more data."
+                f"Class {name} has {n} training beats. A generator needs at least {MIN_CLASS_BEATS}. Leave the class "
+                "out of protocol.classes, choose another protocol.split_seed, or use more data."
             )
-    log.info("A classifier learns to judge the generator's epochs.")
-    train, held_out = cohort(data, data.split_of.train), cohort(data, data.split_of.validation)
-    network = fit_classifier(train, len(classes), steps=judge_steps(cfg), seed=cfg.seed)
-    judge = EpochJudge(network, train, held_out, len(classes), cfg.fit.n_compared)
-    _, n_channels, n_times = data.beats.signal.shape
-    shape = (n_channels, n_times, data.beats.rr.shape[1])
-    made = blank_synthesizer(cfg, shape, classes, len(data.records), judge=judge)
-    at = torch.from_numpy(data.split_of.train)
-    learnt = [column[at] for column in data.tensors]
-    made.generator.prepare(*learnt)
-    np.add.at(made.styles.numpy(), (learnt[2].numpy(), learnt[3].numpy()), 1)
+    log.info("Training the classifier that evaluates the epochs of the generator")
+    train, validation = beat_set(data, data.split.train), beat_set(data, data.split.validation)
+    network = fit_classifier(train, n_classes, steps=evaluation_steps(cfg, data), seed=cfg.seed)
+    evaluator = EpochEvaluator(network, train, validation, n_classes, cfg.fit.n_compared)
+    shape = (*data.beats.signal.shape[1:], data.beats.rr.shape[1])
+    made = unfitted_synthesizer(cfg, shape, classes, len(data.records), data.window.padded, evaluator)
+    positions = torch.from_numpy(data.split.train)
+    training = [column[positions] for column in data.tensors]
+    made.generator.prepare(*training)
+    np.add.at(made.record_counts.numpy(), (training[2].numpy(), training[3].numpy()), 1)
     return made
 
 
-def judge_steps(cfg: DictConfig) -> int:
-    """Steps of every network that judges beats; simulated recordings are there to be tried out in minutes."""
-    return cfg.fit.judge_steps or (50 if cfg.data.name == "simulated" else 300)
+def evaluation_steps(cfg: DictConfig, data: BeatDataModule) -> int:
+    """Training steps of every evaluation network."""
+    default = EVALUATION_STEPS_SIMULATED if data.source.simulated else EVALUATION_STEPS
+    return int(cfg.fit.evaluation_steps or default)
 
 
-def blank_synthesizer(
+def unfitted_synthesizer(
     cfg: DictConfig,
     shape: tuple[int, int, int],
     classes: Sequence[str],
-    n_styles: int,
-    judge: EpochJudge | None = None,
+    n_records: int,
+    padded: bool,
+    evaluator: EpochEvaluator | None = None,
 ) -> Synthesizer:
-    """A synthesizer that has seen no beats, for beats of `shape` (C, T, R)."""
+    """A synthesizer before its fit, for beats of `shape` (C, T, R)."""
     pl.seed_everything(cfg.seed, verbose=False)
-    canvas = Canvas(*shape, padded=str(cfg.data.window) == "kaggle")
-    arguments = _arguments(cfg.generator)
-    lr, *betas = (arguments.pop(key) for key in ("lr", "beta1", "beta2"))
-    generator = instantiate(arguments, canvas=canvas, n_classes=len(classes), n_styles=n_styles)
+    optimizer = {name: cfg.generator[name] for name in ("lr", "beta1", "beta2")}
+    canvas = Canvas(*shape, padded=padded)
+    generator = _instantiate(
+        cfg.generator, drop=tuple(optimizer), canvas=canvas, n_classes=len(classes), n_records=n_records
+    )
     return Synthesizer(
         generator,
         tuple(classes),
-        torch.zeros(len(classes), n_styles),
-        judge=judge,
-        lr=lr,
-        betas=tuple(betas),
+        torch.zeros(len(classes), n_records),
+        evaluator=evaluator,
+        lr=optimizer["lr"],
+        betas=(optimizer["beta1"], optimizer["beta2"]),
         seed=cfg.seed,
         n_compared=cfg.fit.n_compared,
-        reduced=precision(cfg) == "bf16-mixed",
+        reduced_precision=precision(cfg) == "bf16-mixed",
     )
 
 
-def cohort(data: BeatDataModule, positions: Positions) -> Cohort:
-    """The beats at `positions`, as the measures of fidelity take them."""
-    return Cohort(data.beats.signal[positions], data.beats.rr[positions], data.label[positions])
+# -- trainer ------------------------------------------------------------------------------------------------------
 
 
 def require_hardware(cfg: DictConfig) -> None:
-    """Refuses an accelerator that is not here, before records are downloaded and beats prepared for it.
+    """Refuses an accelerator that is not available, before records are downloaded and beats prepared.
 
     Raises:
-        UserError: names the accelerator and what would do.
+        UserError: names the accelerator and the available ones.
     """
     cuda, mps = CUDAAccelerator.is_available(), MPSAccelerator.is_available()
-    here = {
-        "auto": True,
-        "cpu": True,
-        "gpu": cuda or mps,
-        "cuda": cuda,
-        "mps": mps,
-        "tpu": XLAAccelerator.is_available(),
-    }
-    if not here.get(cfg.trainer.accelerator):
-        usable = ", ".join(name for name, available in here.items() if available)
-        raise UserError(f"trainer.accelerator={cfg.trainer.accelerator} cannot be had on this machine, only {usable}.")
+    tpu = XLAAccelerator.is_available()
+    available = {"auto": True, "cpu": True, "gpu": cuda or mps, "cuda": cuda, "mps": mps, "tpu": tpu}
+    if not available.get(cfg.trainer.accelerator):
+        names = ", ".join(name for name, present in available.items() if present)
+        raise UserError(
+            f"trainer.accelerator={cfg.trainer.accelerator} is not available on this machine. Available: {names}."
+        )
 
 
-def trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
-    """Lightning's Trainer with this run's callbacks and logger.
+def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
+    """The Trainer of a classifier. The best epoch has the highest validation macro-F1.
 
     Raises:
         UserError: Lightning refuses the arguments.
     """
-    from ecg.runs import WholeCheckpoints
+    monitor: dict[str, Any] = {"monitor": "val/macro_f1", "mode": "max"}
+    chosen = _callbacks(cfg, run, monitor, cfg.callbacks.ema_decay)
+    if cfg.callbacks.patience is not None:
+        chosen.append(EarlyStopping(**monitor, patience=cfg.callbacks.patience, strict=False))
+    return _trainer(cfg, run, "train", chosen)
 
-    tracker = logger(cfg, run)
-    chosen = callbacks(cfg, run, has_logger=bool(tracker))
-    return _trainer(cfg, logger=tracker, callbacks=chosen, plugins=[WholeCheckpoints()])
+
+def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
+    """The Trainer of a generator. The best epoch has the smallest Fréchet distance to the validation beats.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    monitor = {"monitor": "val/frechet", "mode": "min"}
+    return _trainer(cfg, run, "synth", [*_callbacks(cfg, run, monitor, cfg.fit.ema_decay), Gallery()])
+
+
+def _trainer(cfg: DictConfig, run: Run, job_type: str, callbacks: list[Callback]) -> pl.Trainer:
+    logger = _logger(cfg, run, job_type)
+    if logger and not cfg.trainer.fast_dev_run:
+        callbacks.append(LearningRateMonitor("step"))
+    return _instantiate_trainer(cfg, logger=logger or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
 
 
 def n_devices(cfg: DictConfig) -> int:
-    """How many devices of this machine train one network together, a process each.
+    """Number of devices of this machine that the trainer uses, each in a process.
 
     Raises:
         UserError: Lightning refuses the arguments.
     """
-    return _trainer(cfg, logger=False).num_devices
+    return _instantiate_trainer(cfg, logger=False).num_devices
 
 
-def _trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:
-    _quieten_lightning()
-    arguments = _arguments(cfg.trainer)
-    arguments["precision"] = precision(cfg)
+def _instantiate_trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:
+    _hide_library_messages()
     try:
-        return instantiate(arguments, **objects)
+        made: pl.Trainer = _instantiate(cfg.trainer, precision=precision(cfg), **objects)
     except InstantiationException as error:
-        raise UserError(f"Lightning refuses this trainer: {str(error.__cause__).splitlines()[0]}") from error
+        raise UserError(f"Lightning refuses the trainer: {str(error.__cause__).splitlines()[0]}") from error
+    return made
 
 
-def _quieten_lightning() -> None:
-    """Keeps what Lightning says about itself off the console: tips, its own deprecations, workers for data on disk."""
+def _hide_library_messages() -> None:
+    """Hides what Lightning prints about itself: tips, its deprecations, hints for data on disk."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     unwanted = ["LeafSpec", "does not have many workers", "smaller than the logging interval"]
-    unwanted += ["recommended to use .*sync_dist"]  # the scores of an epoch come from torchmetrics, which gathers them
+    unwanted += ["recommended to use .*sync_dist"]  # torchmetrics gathers the scores of all processes
     for message in unwanted:
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
+def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: float | None) -> list[Callback]:
+    chosen: list[Callback] = [History(), BatchSeed(cfg.seed)]
+    if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
+        folder = run.folder / "checkpoints"
+        chosen.append(ModelCheckpoint(folder, filename="best", enable_version_counter=False, **monitor))
+        # A callback for the last epoch: Lightning's `save_last` is written only when an epoch is better.
+        chosen.append(
+            ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        )
+    if ema_decay is not None:
+        chosen.append(weight_averaging(ema_decay))
+    return chosen
+
+
+def _logger(cfg: DictConfig, run: Run, job_type: str) -> Logger | None:
+    if not is_main_process():
+        return None
+    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    description = RunDescription(
+        folder=run.folder,
+        name=cfg.name,
+        sweep=run.sweep,
+        job_type=job_type,
+        tags=list(run.choices.values()),
+        config={**config, "overrides": run.overrides, "choices": run.choices},
+    )
+    # Hydra would instantiate the nodes of the configuration inside of `description`, so it is passed afterwards.
+    made: Logger | None = _instantiate(cfg.logger, _partial_=True)(run=description)
+    return made
+
+
 def precision(cfg: DictConfig) -> str | None:
-    """`trainer.precision`, "auto" decided."""
-    said = cfg.trainer.precision
-    return best_precision(cfg.trainer.accelerator) if said == "auto" else said
+    """`trainer.precision`, with "auto" resolved."""
+    given: str | None = cfg.trainer.precision
+    return best_precision(cfg.trainer.accelerator) if given == "auto" else given
 
 
 def best_precision(accelerator: str) -> str:
     """bf16-mixed where a GPU or the AMX units of a CPU multiply bfloat16 in hardware, else 32-true.
 
-    On a CPU with AMX it makes a training step 2 to 3 times as fast (`benchmarks/step.py`).
+    On a CPU with AMX, a training step in bf16-mixed is 2 to 3 times as fast (`benchmarks/step.py`).
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
-    # Older releases of torch cannot say what the processor has.
+    # Older releases of torch do not report the capabilities.
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16-mixed" if on_cpu and capabilities.get("amx_bf16") else "32-true"
 
 
-def callbacks(cfg: DictConfig, run: Run, has_logger: bool) -> list[Callback]:
-    """Best and last checkpoint, and what `callbacks` or `fit` asks for."""
-    fits_generator = "fit" in cfg
-    monitor, mode = SYNTHESISED if fits_generator else CLASSIFIED
-    chosen: list[Callback] = [run.history, BatchSeed(cfg.seed)]
-    if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
-        chosen.append(
-            ModelCheckpoint(
-                run.folder / "checkpoints",
-                filename="best",
-                monitor=monitor,
-                mode=mode,
-                enable_version_counter=False,
-            )
-        )
-        # Of its own: Lightning's `save_last` waits for an epoch that is better.
-        chosen.append(
-            ModelCheckpoint(
-                run.folder / "checkpoints", filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-            )
-        )
-    if fits_generator:
-        chosen.append(run.gallery)
-    elif cfg.callbacks.patience is not None:
-        chosen.append(EarlyStopping(monitor, mode=mode, patience=cfg.callbacks.patience, strict=False))
-    if (decay := (cfg.fit if fits_generator else cfg.callbacks).ema_decay) is not None:
-        chosen.append(ema(decay))
-    if has_logger and not cfg.trainer.fast_dev_run:
-        chosen.append(LearningRateMonitor("step"))
-    return chosen
-
-
-def logger(cfg: DictConfig, run: Run) -> Logger | bool:
-    """W&B, a CSV file, or nothing."""
-    if cfg.logger.name == "none" or rank_zero_only.rank != 0:  # type: ignore[attr-defined]
-        return False
-    if cfg.logger.name == "csv":
-        return CSVLogger(run.folder, name="", version="")
-    from ecg.tracking import wandb_logger, wandb_mode
-
-    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    made = wandb_logger(
-        run_dir=run.folder,
-        mode=wandb_mode(cfg.logger.mode),
-        project=cfg.logger.project,
-        name=cfg.name,
-        group=cfg.logger.group or run.sweep,
-        job_type="synth" if "fit" in cfg else "train",
-        tags=[*run.choices.values(), *cfg.logger.tags],
-        config={**config, "overrides": run.overrides, "choices": run.choices},
-    )
-    return made or False
-
-
-def _arguments(node: DictConfig, drop: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A group as plain Python values, without the keys that are for others."""
+def _instantiate(node: DictConfig, drop: tuple[str, ...] = (), **objects: Any) -> Any:
+    """The object of a config node, created from plain Python values without the keys in `drop`."""
     container: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True, enum_to_str=True)
-    return {**{key: value for key, value in container.items() if key not in drop}, "_convert_": "all"}
+    arguments = {key: value for key, value in container.items() if key not in drop and key not in objects}
+    try:
+        return instantiate({**arguments, "_convert_": "all"}, **objects)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise

@@ -1,74 +1,87 @@
-"""What happens around the epochs, besides what Lightning brings."""
+"""Lightning callbacks: weight averaging, history, seeding, gallery."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, WeightAveraging
-from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from ecg.synthesizer import Synthesizer
 
+C = TypeVar("C", bound=Callback)
 
-def ema(decay: float) -> WeightAveraging:
-    """Exponential moving average of weights and batch-norm statistics, used in validation, test and checkpoints.
 
-    The decay rises from 0.1 to `decay` as (1 + n) / (10 + n) after n steps: with a constant one the first epochs'
-    averages would be mostly the initial weights.
+def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
+    """Returns the first callback of a class."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return next(callback for callback in callbacks if isinstance(callback, kind))
+
+
+def weight_averaging(decay: float) -> WeightAveraging:
+    """Returns the callback that averages weights and batch norm statistics, for validation, test and checkpoints.
+
+    The average is exponential. After n steps its decay is the smaller of `decay` and (1 + n) / (10 + n). With a
+    constant decay, the initial weights would dominate the average in the first epochs.
 
     Args:
-        decay: share of the average that stays at each step.
+        decay: decay of the average, per step.
     """
 
     def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
-        # In tensors throughout: a Python number out of n would wait for the GPU, once a parameter.
+        # n stays a tensor: its conversion to a number makes the CPU wait for the GPU, for each parameter.
         return averaged + (current - averaged) * (1 - torch.clamp((1 + n) / (10 + n), max=decay))
 
     return WeightAveraging(avg_fn=average)
 
 
 class History(Callback):
-    """Every epoch's scores, kept through a resumed training."""
+    """Keeps the logged values of all epochs, also of those before a resumption.
+
+    Attributes:
+        epochs: for each epoch, its number "epoch", the learning rate "lr" and the logged values.
+    """
 
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes down what was logged, once training and validation of the epoch are over."""
-        scores = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": rate})
+        """Appends the values of the epoch; its validation is over."""
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        lr = trainer.optimizers[0].param_groups[0]["lr"]
+        self.epochs.append({"epoch": trainer.current_epoch, **scores, "lr": lr})
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Returns the state for the checkpoint."""
         return {"epochs": self.epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
+        """Restores the state of a checkpoint."""
         self.epochs = state_dict["epochs"]
 
-    def known(self) -> list[dict[str, float]]:
-        """Epoch by epoch what is a finite number."""
+    def finite_epochs(self) -> list[dict[str, float]]:
+        """Returns the epochs without the values that are not finite."""
         return [{name: value for name, value in epoch.items() if math.isfinite(value)} for epoch in self.epochs]
 
     def columns(self) -> dict[str, list[float]]:
-        """The same by name: one value an epoch, NaN where there was none."""
+        """Returns the values by name, one for each epoch; NaN where the epoch has none."""
         names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
         return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
 
 
 class BatchSeed(Callback):
-    """Seeds every batch by (seed, epoch, batch): a resumed fit draws the noise an uninterrupted one would have drawn.
+    """Seeds PyTorch before each batch, so that a resumed fit uses the same random numbers as an uninterrupted one.
 
-    Not once an epoch, because what happens between the epoch's start and its first batch draws random numbers too, and
-    not the same ones after a resumption.
+    One seed for each epoch is not enough: between the start of an epoch and its first batch, random numbers are drawn,
+    and their count differs after a resumption.
+
+    Args:
+        seed: combined with the epoch, the batch and the rank of the process.
     """
 
     def __init__(self, seed: int) -> None:
@@ -77,41 +90,40 @@ class BatchSeed(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seeds."""
-        place = [self.seed, trainer.current_epoch, batch_idx, trainer.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        """Seeds the batch."""
+        sequence = np.random.SeedSequence([self.seed, trainer.current_epoch, batch_idx, trainer.global_rank])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
 
 class Gallery(Callback):
-    """Beats of the same noise after every epoch, kept through a resumed fit, and now and then sent to W&B."""
+    """Keeps generated beats of all epochs, also of those before a resumption, and logs a figure of them.
+
+    The figure is logged after 1, 2, 4, 8, ... epochs, since the beats change less and less.
+    """
 
     def __init__(self) -> None:
-        self.shown: list[tuple[int, Tensor]] = []  # epochs, and signals (n_classes, k, T)
+        self.samples: list[tuple[int, Tensor]] = []  # epoch, signals (n_classes, k, T)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes down what the synthesizer drew; rarer and rarer, since less and less changes."""
-        epoch = trainer.current_epoch
-        if trainer.sanity_checking or not isinstance(pl_module, Synthesizer) or pl_module.shown is None:
+        """Keeps the gallery samples of the synthesizer."""
+        if trainer.sanity_checking or not isinstance(pl_module, Synthesizer) or pl_module.gallery_samples is None:
             return
-        self.shown.append((epoch, pl_module.shown))
-        if (epoch + 1) & epoch == 0:  # after 1, 2, 4, 8, ... epochs
-            self._send(trainer, pl_module.classes)
-
-    def signals(self) -> list[tuple[int, NDArray[np.float32]]]:
-        """Epochs, and signals (n_classes, k, T)."""
-        return [(epoch, drawn.numpy()) for epoch, drawn in self.shown]
-
-    def _send(self, trainer: pl.Trainer, classes: Sequence[str]) -> None:
-        if isinstance(trainer.logger, WandbLogger):
-            from ecg.evaluation.fidelity_plots import gallery
+        epoch = trainer.current_epoch
+        self.samples.append((epoch, pl_module.gallery_samples))
+        if trainer.logger is not None and (epoch + 1) & epoch == 0:  # epoch + 1 is a power of 2
+            from ecg.reports.synthesis_plots import gallery
             from ecg.tracking import log_figure
 
-            log_figure(trainer.logger, "gallery", gallery(self.signals()[-1:], classes))
+            log_figure(trainer.logger, "gallery", gallery(self.signals()[-1:], pl_module.classes))
+
+    def signals(self) -> list[tuple[int, NDArray[np.float32]]]:
+        """Returns the epochs and their signals (n_classes, k, T)."""
+        return [(epoch, samples.numpy()) for epoch, samples in self.samples]
 
     def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"shown": self.shown}
+        """Returns the state for the checkpoint."""
+        return {"samples": self.samples}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.shown = state_dict["shown"]
+        """Restores the state of a checkpoint."""
+        self.samples = state_dict["samples"]

@@ -1,39 +1,41 @@
-"""The one LightningModule for all classifiers."""
+"""The Lightning module of all classifiers."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from ecg.data.datamodule import Batch
 from ecg.errors import UserError
+from ecg.models.network import Network
 
-LOSSES_LOOKED_AT = 50  # batches from one look at the losses to the next
+CHECK_INTERVAL = 50  # batches between two checks that all losses are finite
 
 
 class Classifier(pl.LightningModule):
-    """Trains a network on beats with AdamW, warm-up and a cosine to zero.
+    """Trains a network with AdamW, linear warm-up and cosine decay of the learning rate to zero.
 
     Args:
-        network: signals (B, C, T) and RR features (B, R) -> logits (B, n_classes).
-        loss: logits (B, n_classes) and labels (B,) -> scalar.
+        network: the network.
+        loss: maps logits (B, n_classes) and labels (B,) or class probabilities (B, n_classes) to a scalar.
         classes: names of the classes.
-        lr: learning rate at the top of the schedule.
-        weight_decay: on weights of two dimensions or more.
-        warmup: share of the steps in which the rate rises.
-        transforms: signals (B, C, T) and RR features (B, R) -> the same, changed; for training beats alone.
-        mix: signals, RR features and labels (B,) -> the same, blended, with labels (B, n_classes); likewise.
+        lr: peak learning rate.
+        weight_decay: weight decay of parameters with two dimensions or more.
+        warmup: fraction of the steps in which the learning rate increases.
+        transforms: maps signals (B, C, T) and RR features (B, R) of training beats to augmented ones.
+        mix: maps signals, RR features and labels (B,) of training beats to mixed ones with class probabilities
+            (B, n_classes).
     """
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         loss: nn.Module,
         classes: tuple[str, ...],
         *,
@@ -47,9 +49,9 @@ class Classifier(pl.LightningModule):
         self.transforms, self.mix = transforms, mix
         self.network, self.loss, self.classes = network, loss, classes
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self._bad_batch = torch.tensor(-1.0)  # of this epoch, the first whose loss was not finite
+        self._bad_batch = torch.tensor(-1.0)  # first batch of the epoch with a loss that is not finite; -1: none
         n = len(classes)
-        # Over the whole set: a mean of batch scores is not the score, least of all for rare classes.
+        # Computed over all validation beats: the mean of the scores of batches is a different, biased number.
         self.validation_scores = MetricCollection(
             {
                 "macro_f1": MulticlassF1Score(n, average="macro"),
@@ -59,45 +61,53 @@ class Classifier(pl.LightningModule):
         )
 
     def forward(self, batch: Batch) -> Tensor:
-        """Batch -> logits (B, n_classes)."""
-        return self.network(batch.signal, batch.rr)
+        """Returns the logits (B, n_classes) of a batch."""
+        logits: Tensor = self.network(batch.signal, batch.rr)
+        return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; the epoch's mean is logged."""
+        """Returns the loss of a batch, and logs its mean over the epoch.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
         signal, rr, label, _ = batch
         if self.transforms:
             signal, rr = self.transforms(signal, rr)
         if self.mix:
             signal, rr, label = self.mix(signal, rr, label)
-        loss = self.loss(self.network(signal, rr), label)
+        loss: Tensor = self.loss(self.network(signal, rr), label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         self._require_finite(loss.detach(), batch_idx)
         return loss
 
     def _require_finite(self, loss: Tensor, batch_idx: int) -> None:
-        """Stops at a loss that is not a number, before a checkpoint holds what came of it.
+        """Stops the training after a loss that is not finite, before the next checkpoint.
 
-        To look at every loss would make a GPU wait for it, so the first bad batch is noted there and asked for later.
+        Reading each loss would make the CPU wait for the GPU. The first bad batch is therefore recorded on the device
+        and read every `CHECK_INTERVAL` batches and at the end of the epoch.
         """
         if batch_idx == 0:
             self._bad_batch = torch.full_like(loss, -1.0, dtype=torch.float32)
         self._bad_batch = torch.where(torch.isfinite(loss) | (self._bad_batch >= 0), self._bad_batch, float(batch_idx))
-        if (batch_idx + 1) % LOSSES_LOOKED_AT and not self.trainer.is_last_batch:
+        if (batch_idx + 1) % CHECK_INTERVAL and not self.trainer.is_last_batch:
             return
-        if (bad := int(self._bad_batch)) >= 0:
+        bad_batch = int(self._bad_batch)
+        if bad_batch >= 0:
             raise UserError(
-                f"The loss is not a finite number in epoch {self.current_epoch}, batch {bad}: lower optimizer.lr, or "
-                "train with trainer.precision=32-true. The checkpoints of the epochs before are in the run folder."
+                f"The loss is not a finite number in epoch {self.current_epoch}, batch {bad_batch}. Decrease "
+                "optimizer.lr, or set trainer.precision=32-true. The run folder holds the checkpoints of the epochs "
+                "before."
             )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Gathers predictions; the scores come at the end of the epoch."""
+        """Logs the loss, and accumulates the predictions for the scores of the epoch."""
         logits = self(batch)
         self.log("val/loss", self.loss(logits, batch.label), batch_size=len(batch.label), sync_dist=True)
         self.validation_scores.update(logits.float(), batch.label)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs macro-F1, accuracy and each class's F1 over all validation beats."""
+        """Logs macro-F1, accuracy and the F1 score of each class, computed over all validation beats."""
         scores: dict[str, Tensor] = self.validation_scores.compute()
         self.validation_scores.reset()
         for name, f1 in zip(self.classes, scores.pop("f1"), strict=True):
@@ -106,7 +116,7 @@ class Classifier(pl.LightningModule):
         self.log("val/accuracy", scores["accuracy"])
 
     def configure_optimizers(self) -> Any:
-        """AdamW, linear warm-up, cosine to zero, stepped by the batch."""
+        """Returns AdamW and its learning rate schedule, which changes the rate after every step."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
@@ -114,12 +124,8 @@ class Classifier(pl.LightningModule):
         ]
         optimizer = torch.optim.AdamW(groups, lr=self.lr, foreach=True)
         total = max(1, int(self.trainer.estimated_stepping_batches))
-        rise = max(1, round(self.warmup * total))
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        warmup = max(1, round(self.warmup * total))
+        increase = LinearLR(optimizer, start_factor=1 / warmup, total_iters=warmup - 1)
+        decrease = CosineAnnealingLR(optimizer, T_max=max(1, total - warmup))
+        schedule = SequentialLR(optimizer, [increase, decrease], milestones=[warmup])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a program that is killed, or a full disk, leaves the earlier one as it was."""
+"""Atomic writes: after a crash or on a full disk, the previous version of a file is unchanged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 
 
 @contextmanager
-def whole(path: Path, *, alone: bool = False) -> Iterator[Path]:
-    """A temporary file to write, beside `path`, whose place it takes at the end.
+def atomic_write(path: Path, *, exclusive: bool = False) -> Iterator[Path]:
+    """Yields a temporary path next to `path`, and renames it to `path` on success.
 
     Args:
-        path: the file.
-        alone: nobody else writes it at the same time. Its temporary file then has always the same name, so that
-            what a killed process left behind is overwritten, which matters where it is large.
+        path: the file to write.
+        exclusive: no other process writes this file. The temporary name is then always the same, so that the next
+            write overwrites what a killed process left behind. Use it for large files.
     """
-    temporary = path.with_name(f".{path.name}{'' if alone else f'.{uuid.uuid4().hex}'}.tmp")
+    temporary = path.with_name(f".{path.name}{'' if exclusive else f'.{uuid.uuid4().hex}'}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -29,11 +29,11 @@ def whole(path: Path, *, alone: bool = False) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """UTF-8, whole or not at all."""
-    with whole(path) as temporary:
+    """Writes UTF-8 text atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode())
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON without NaN, whole or not at all."""
+    """Writes JSON atomically; raises ValueError for NaN."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

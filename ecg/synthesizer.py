@@ -1,4 +1,4 @@
-"""The one LightningModule for all generators."""
+"""The Lightning module of all generators."""
 
 from __future__ import annotations
 
@@ -12,133 +12,145 @@ from torch import Tensor, nn
 
 from ecg.data.datamodule import Batch
 from ecg.errors import UserError
-from ecg.evaluation.distances import EpochJudge
-from ecg.evaluation.judges import Cohort
+from ecg.evaluation.beat_set import BeatSet
+from ecg.evaluation.epoch_evaluator import EpochEvaluator
 from ecg.generators.generator import Generator
 
-SHOWN = 3  # beats a class that are kept for the gallery
-DRAWN_AT_ONCE = 1024  # beats; more needs memory and gains no speed
+GALLERY_SAMPLES = 3  # beats of each class that are kept after each epoch
+CHUNK = 1024  # beats that are sampled at once; larger chunks need more memory and are not faster
 
 
 class Synthesizer(pl.LightningModule):
-    """Fits a generator: its players take turns, a batch each; after each epoch its beats meet the validation beats.
+    """Fits a generator with Adam, and compares its beats with the validation beats after each epoch.
+
+    Each batch updates one player of the generator, in the order of `generator.update_order`.
+
+    Attributes:
+        players: names of the players.
+        gallery_samples: (n_classes, GALLERY_SAMPLES, T) first channel of beats of the last validation, on the CPU; None
+            before the first validation. The noise is the same in every epoch.
 
     Args:
-        generator: of `ecg.generators`: `turns`, `loss`, `sample`, `canvas`, and a module for each player.
+        generator: the generator.
         classes: names of the classes.
-        styles: (n_classes, n_styles) training beats of each class and style; beats are drawn in this proportion.
-        judge: compares with the validation beats after each epoch; None for a synthesizer that only draws.
-        lr: learning rate of every player; it falls along a cosine over the second half of the steps.
+        record_counts: (n_classes, n_records) number of training beats of each class and record. The records of sampled
+            beats follow this distribution.
+        evaluator: compares beats with the validation beats; None for a synthesizer that is not fitted.
+        lr: learning rate of all players: constant, then a cosine to zero over the second half of the steps.
         betas: of Adam.
-        seed: of the noise.
-        n_compared: beats a class drawn after each epoch.
-        reduced: whether beats are drawn in bfloat16, where the hardware gains from it.
+        seed: seed of the noise of the compared beats.
+        n_compared: number of beats of each class that are sampled after each epoch.
+        reduced_precision: whether to sample in bfloat16.
     """
+
+    record_counts: Tensor
 
     def __init__(
         self,
         generator: Generator,
         classes: tuple[str, ...],
-        styles: Tensor,
+        record_counts: Tensor,
         *,
-        judge: EpochJudge | None,
+        evaluator: EpochEvaluator | None,
         lr: float,
         betas: tuple[float, float],
         seed: int,
         n_compared: int,
-        reduced: bool,
+        reduced_precision: bool,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.generator, self.classes = generator, classes
+        self.generator, self.classes, self.evaluator = generator, classes, evaluator
         self.lr, self.betas, self.seed, self.n_compared = lr, betas, seed, n_compared
-        self.reduced = reduced
-        self.styles: Tensor
-        self.register_buffer("styles", styles.float())
-        self.judge = judge
-        self.shown: Tensor | None = None  # (n_classes, SHOWN, T): what the last validation drew first of each class
-        self.players: list[str] = list(dict.fromkeys(generator.turns))
-
-    # -- fitting --------------------------------------------------------------------------------------------------
+        self.reduced_precision = reduced_precision
+        self.register_buffer("record_counts", record_counts.float())
+        self.players: list[str] = generator.players
+        self.gallery_samples: Tensor | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One player's turn."""
-        turns = self.generator.turns
-        player = turns[self.global_step % len(turns)]
-        module = getattr(self.generator, player)
+        """Updates one player.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        order = self.generator.update_order
+        player = order[self.global_step % len(order)]
         for name in self.players:
             getattr(self.generator, name).requires_grad_(name == player)
-        canvas = self.generator.canvas.encode(batch.signal, batch.rr)
-        found = self.generator.loss(player, canvas, batch.label, batch.record, self.global_step)
-        loss = found["loss"]
+        real = self.generator.canvas.encode(batch.signal, batch.rr)
+        logs = self.generator.loss(player, real, batch.label, batch.record, self.global_step)
+        loss = logs["loss"]
         if not torch.isfinite(loss):
             raise UserError(
-                f"The loss of the {player} is {float(loss)} in epoch {self.current_epoch}, batch {batch_idx}: lower "
-                "generator.lr. The checkpoints of the epochs before are in the run folder."
+                f"The loss of the {player} is {float(loss.detach())} in epoch {self.current_epoch}, batch {batch_idx}. "
+                "Decrease generator.lr. The run folder holds the checkpoints of the epochs before."
             )
-        optimizer = self._of(player, self.optimizers())
+        gradient_norm = self._update(player, loss)
+        values = {f"train/{player}_{name}": value.detach() for name, value in logs.items()}
+        values[f"train/{player}_gradient"] = gradient_norm
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch.label))
+
+    def _update(self, player: str, loss: Tensor) -> Tensor:
+        """Makes one optimizer step of a player; returns the norm of the gradient."""
+        optimizer = self._select(player, self.optimizers())
         optimizer.zero_grad()
         self.manual_backward(loss)
-        gradient = nn.utils.get_total_norm(p.grad for p in module.parameters() if p.grad is not None)
+        parameters = getattr(self.generator, player).parameters()
+        gradient_norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
         optimizer.step()
-        self._of(player, self.lr_schedulers()).step()
-        watched = {f"train/{player}_{name}": value.detach() for name, value in found.items()}
-        watched[f"train/{player}_gradient"] = gradient
-        self.log_dict(watched, on_step=False, on_epoch=True, batch_size=len(batch.label))
+        self._select(player, self.lr_schedulers()).step()
+        return gradient_norm
 
     def configure_optimizers(self) -> Any:
-        """Adam for each player; the rate is constant, then a cosine to zero over the second half of the steps."""
-        turns, steps = self.generator.turns, int(self.trainer.estimated_stepping_batches)
-
-        def factor_of(total: float) -> Callable[[int], float]:
-            return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * step / total - 1))))
-
+        """Returns Adam and a learning rate schedule for each player."""
+        order, steps = self.generator.update_order, int(self.trainer.estimated_stepping_batches)
         optimizers, schedules = [], []
         for name in self.players:
             optimizer = torch.optim.Adam(getattr(self.generator, name).parameters(), lr=self.lr, betas=self.betas)
-            factor = factor_of(max(1.0, steps * turns.count(name) / len(turns)))
             optimizers.append(optimizer)
-            schedules.append(torch.optim.lr_scheduler.LambdaLR(optimizer, factor))
+            total = max(1.0, steps * order.count(name) / len(order))
+            # Not SequentialLR: half the steps of a player need not be a whole number, but its milestones are.
+            schedules.append(torch.optim.lr_scheduler.LambdaLR(optimizer, _constant_then_cosine(total)))
         return optimizers, schedules
 
-    def _of(self, player: str, found: Any) -> Any:
-        """A player's among all optimisers or schedules; Lightning hands out a single one without a list."""
-        return found[self.players.index(player)] if isinstance(found, list) else found
-
-    # -- validation -----------------------------------------------------------------------------------------------
+    def _select(self, player: str, items: Any) -> Any:
+        """Returns the optimizer or schedule of a player; Lightning returns a single one without a list."""
+        return items[self.players.index(player)] if isinstance(items, list) else items
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Compares beats of every class with the validation beats, once an epoch.
+        """Samples beats of all classes and compares them with the validation beats, in the first batch of an epoch.
 
-        Here and not at the end of the epoch, because here the averaged weights are in place.
+        Not in `on_validation_epoch_end`, where the averaged weights are no longer in use.
         """
-        if batch_idx or self.judge is None:
+        if batch_idx or self.evaluator is None:
             return
         label = torch.arange(len(self.classes)).repeat_interleave(self.n_compared)
-        drawn = list(self.draw(label, seed=self.seed))
-        signal, rr = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-        self.shown = signal[:, 0].unflatten(0, (len(self.classes), -1))[:, :SHOWN].clone()
-        cohort = Cohort(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
-        found = self.judge.compare(cohort)
-        for name, value in found.items():
+        signal, rr = (torch.cat(chunks) for chunks in zip(*self.draw(label, seed=self.seed), strict=True))
+        by_class = signal[:, 0].unflatten(0, (len(self.classes), -1))  # (n_classes, n_compared, T)
+        self.gallery_samples = by_class[:, :GALLERY_SAMPLES].clone()
+        beats = BeatSet(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
+        for name, value in self.evaluator.evaluate(beats).items():
             self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1)
-
-    # -- drawing --------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def draw(self, label: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Beats of the given classes, in chunks: signals (m, C, T) and RR features (m, R) on the CPU, float32.
+        """Yields chunks of sampled beats: signals (m, C, T) and RR features (m, R), float32 on the CPU.
 
         Args:
-            label: (n,) indices of classes.
-            seed: the same seed and labels give the same beats.
+            label: (n,) class of each beat.
+            seed: seed of the noise and of the records; the same seed and labels give the same beats.
         """
         rng = torch.Generator(self.device).manual_seed(seed)
         self.generator.eval()
-        for part in label.to(self.device).split(DRAWN_AT_ONCE):
-            style = torch.multinomial(self.styles[part], 1, generator=rng)[:, 0]  # (m,)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced):
-                canvas = self.generator.sample(part, style, rng)
+        for chunk in label.to(self.device).split(CHUNK):
+            record = torch.multinomial(self.record_counts[chunk], 1, generator=rng)[:, 0]  # (m,)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced_precision):
+                canvas = self.generator.sample(chunk, record, rng)
             signal, rr = self.generator.canvas.decode(canvas)
             yield signal.float().cpu(), rr.float().cpu()
         self.generator.train()
+
+
+def _constant_then_cosine(total: float) -> Callable[[int], float]:
+    """Returns the factor of the learning rate at a step: 1, then a cosine to 0 over the second half of the steps."""
+    return lambda step: 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, 2 * step / total - 1))))

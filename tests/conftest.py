@@ -1,15 +1,64 @@
-"""Fixtures shared by all tests: recordings made on the spot, and the real ones where they are present."""
+"""Fixtures shared by all tests, and a guard against writes outside temporary folders."""
 
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+# Before torch is imported: tests run in parallel processes, and small networks gain nothing from threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before matplotlib is imported: its font cache stays where it is, all other caches go to a temporary folder.
+os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))
+SESSION = tempfile.mkdtemp(prefix="ecg-tests-")
+os.environ["XDG_CACHE_HOME"] = os.environ["XDG_CONFIG_HOME"] = SESSION
+os.environ.update(dict.fromkeys(("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR"), SESSION))
+os.environ["WANDB_MODE"] = "offline"
+os.environ.pop("WANDB_API_KEY", None)
+
+import hypothesis
 import pytest
 
-from ecg.data.beats import Beats
-from ecg.data.recording import Recording
+hypothesis.settings.register_profile("tests", database=None, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("tests")
+
+ALLOWED = (tempfile.gettempdir(), os.environ["MPLCONFIGDIR"], "/dev/", "/proc/")
+TOOLS = ("__pycache__", ".pytest_cache", ".coverage", ".hypothesis")
+outside_writes: list[str] = []
+
+
+def _record_outside_writes(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: records files opened for writing outside temporary folders."""
+    if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
+        return
+    path, mode, flags = arguments
+    writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) if isinstance(flags, int) else "w" in (mode or "")
+    name = os.path.abspath(os.fsdecode(path))
+    if writes and not name.startswith(ALLOWED) and not any(tool in name for tool in TOOLS):
+        outside_writes.append(name)
+
+
+sys.addaudithook(_record_outside_writes)
+
+
+@pytest.fixture(autouse=True)
+def no_outside_writes() -> Iterator[None]:
+    """Fails a test that writes outside temporary folders."""
+    outside_writes.clear()
+    yield
+    assert not outside_writes, f"Files written outside temporary folders: {outside_writes}"
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of prepared beats, shared by all tests and all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "prepared-beats"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -18,41 +67,6 @@ def real_data() -> Path:
     folder = Path(os.environ.get("ECG_DATA_DIR", "/nonexistent"))
     if not (folder / "mitdb" / "100.hea").is_file():
         if os.environ.get("ECG_REQUIRE_REAL") == "1":
-            pytest.fail(f"ECG_REQUIRE_REAL=1, and there are no real records in {folder}")
-        pytest.skip("ECG_DATA_DIR names no folder with mitdb/")
+            pytest.fail(f"ECG_REQUIRE_REAL=1, but {folder} does not hold the real records")
+        pytest.skip("ECG_DATA_DIR does not name a folder with mitdb/")
     return folder.resolve()
-
-
-def make_recording(
-    sample: list[int], symbol: list[str], *, n: int = 4000, seed: int = 0, name: str = "x", sfreq: float = 360.0
-) -> Recording:
-    """A recording of noise with the given annotations."""
-    signal = np.random.default_rng(seed).integers(0, 2048, (2, n)).astype(np.int16)
-    return Recording(
-        name=name,
-        patient=name,
-        sfreq=sfreq,
-        leads=("V5", "MLII"),
-        signal=signal,
-        sample=np.array(sample, np.int64),
-        symbol=np.array(symbol),
-    )
-
-
-def make_beats(n_patients: int, per_class: dict[int, int], *, seed: int = 0, n_times: int = 187) -> Beats:
-    """Beats of noise: every patient has `per_class` beats of each class, and two records."""
-    rng = np.random.default_rng(seed)
-    label = np.tile(np.repeat(list(per_class), list(per_class.values())), n_patients).astype(np.int64)
-    each = sum(per_class.values())
-    n = len(label)
-    patient = np.repeat([f"p{i}" for i in range(n_patients)], each)
-    return Beats(
-        signal=rng.random((n, 1, n_times), dtype=np.float32),
-        rr=np.zeros((n, 0), np.float32),
-        label=label,
-        record=np.char.add(patient, np.where(np.arange(n) % 2, "a", "b")),
-        patient=patient,
-        sample=np.arange(n) * 100,
-        last=np.zeros(n, bool),
-        sfreq=120.0,
-    )

@@ -1,49 +1,92 @@
-"""`train.py` as a user runs it: a whole program in a process of its own, on small simulated recordings."""
+"""Runs `train.py` and `synth.py`: in this process, or in a subprocess where signals and exit codes are tested."""
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ecg.command_line import run_program
+from ecg.config.schema import SynthConfig, TrainConfig, register
 
 ROOT = Path(__file__).parents[1]
-TINY = ["model.hidden=8", "data.n_patients=12", "data.minutes=1", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
-TINY += ["trainer.enable_progress_bar=false", "n_bootstrap=20"]
+CONF = ROOT / "conf"
+SCHEMAS = {"train": TrainConfig, "synth": SynthConfig}
+# Small recordings, small networks, no progress bars.
+TINY_DATA = ["data.n_patients=12", "data.minutes=1"]
+TINY_TRAIN = [*TINY_DATA, "model.hidden=8", "trainer.max_epochs=2", "trainer.accelerator=cpu", "n_bootstrap=20"]
+TINY_TRAIN += ["trainer.enable_progress_bar=false"]
+TINY_SYNTH = ["generator.hidden=8", "fit.evaluation_steps=2", "fit.n_compared=20", "fit.n_evaluated=40"]
+TINY_SYNTH += ["trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
+TINY_SYNTH += ["trainer.limit_train_batches=6"]
+register()
 
 
-def call(tmp_path: Path, *arguments: str) -> list[str]:
-    """The command line; the run goes to `run`, a sweep to `sweep`."""
-    folders = [
-        f"paths.cache_dir={tmp_path}/cache",
-        f"hydra.run.dir={tmp_path}/run",
-        f"hydra.sweep.dir={tmp_path}/sweep",
-    ]
-    return [sys.executable, str(ROOT / "train.py"), *TINY, *folders, *arguments]
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def message(self) -> str:
+        """The one message of a program that ended with an error."""
+        assert self.returncode != 0, self.stdout
+        assert "Traceback" not in self.stderr, self.stderr
+        lines = [line for line in self.stderr.strip().splitlines() if line.startswith("Error: ")]
+        assert len(lines) == 1, self.stderr
+        return lines[0]
 
 
-def train(tmp_path: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Runs `call` to its end."""
-    return program(call(tmp_path, *arguments), **options)
+def composed(program: str, *overrides: str) -> DictConfig:
+    """The configuration of a program, without its run folder."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(program, ["name=test", "paths.run_dir=unused", *overrides])
 
 
-def program(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, W&B offline."""
-    environment = {**os.environ, "WANDB_MODE": "offline"}
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        command, capture_output=True, text=True, timeout=300, env=environment, **options
+def run(program: str, *arguments: str) -> Ended:
+    """Runs a program in this process."""
+    main = importlib.import_module(program).main
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [f"{program}.py", *arguments]):
+        try:
+            run_program(main, SCHEMAS[program], CONF / f"{program}.yaml")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                err.write(end.code + "\n")
+        finally:
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+    return Ended(code, out.getvalue(), err.getvalue())
+
+
+def command(program: str, *arguments: str) -> list[str]:
+    """The command line of a subprocess."""
+    return [sys.executable, str(ROOT / f"{program}.py"), *arguments]
+
+
+def run_subprocess(program: str, *arguments: str, **options: object) -> Ended:
+    """Runs a program in a subprocess."""
+    ended = subprocess.run(  # type: ignore[call-overload]
+        command(program, *arguments), capture_output=True, text=True, timeout=300, env={**os.environ}, **options
     )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def resume(argument: str, **options: object) -> subprocess.CompletedProcess[str]:
-    """Goes on with a run or a sweep, with nothing else said."""
-    return program([sys.executable, str(ROOT / "train.py"), argument], **options)
-
-
-def sentence(ended: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence in which a program ended."""
-    assert ended.returncode != 0, ended.stdout
-    assert "Traceback" not in ended.stderr, ended.stderr
-    lines = [line for line in ended.stderr.strip().splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, ended.stderr
-    return lines[0]
+def folders(tmp_path: Path, cache_dir: Path) -> list[str]:
+    """Overrides for the folders of a test: the run in `run`, a sweep in `sweep`."""
+    return [f"paths.cache_dir={cache_dir}", f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]

@@ -1,113 +1,180 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import make_beats
+from model_factories import make_loader, make_trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 from sklearn.metrics import f1_score
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from ecg.callbacks import ema
+from ecg.classification import LOGIT_SHIFTS, best_logit_shift
 from ecg.classifier import Classifier
-from ecg.data.datamodule import BeatDataModule
-from ecg.data.splits import Random
+from ecg.data.datamodule import Batch
+from ecg.errors import UserError
 from ecg.losses import CrossEntropy
-from ecg.scoring import LOGIT_SHIFTS, best_shift
+from ecg.models.network import Network
+
+N_BATCHES = 6
 
 
-def make_data() -> BeatDataModule:
-    beats = make_beats(4, {0: 60, 2: 20}, n_times=8)
-    split = Random(["N", "V"], [], 0.2, 0).split(beats, "simulated")
-    return BeatDataModule(beats, split, batch_size=16, seed=0)
+class LinearNetwork(Network):
+    """A linear layer; the smallest network."""
 
-
-class Linear(nn.Module):
-    """The smallest network with the signature of the classifiers."""
+    min_times = 8
 
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(8, 2)
 
-    def forward(self, signal: torch.Tensor, rr: torch.Tensor) -> torch.Tensor:
-        return self.linear(signal[:, 0])
+    def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
+        return signal[:, 0]
+
+    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.embed(signal, rr))
+        return logits
 
 
-class Watch(pl.Callback):
-    """Keeps the rates and the weights after every step."""
+class Recorder(pl.Callback):
+    """Keeps learning rate and weights after every step."""
 
     def __init__(self) -> None:
         self.rates: list[float] = []
-        self.weights: list[torch.Tensor] = []
+        self.weights: list[Tensor] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
         self.weights.append(pl_module.network.linear.weight.detach().clone())
 
 
-def fit(*callbacks: pl.Callback, epochs: int = 4) -> tuple[Classifier, Watch]:
+class StopAfter(pl.Callback):
+    """Interrupts the training after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch == self.epoch
+
+
+class Spy(nn.Module):
+    """Returns its arguments, and counts the batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        self.calls += 1
+        return arguments
+
+
+def make_batches(n: int = N_BATCHES) -> list[Batch]:
+    rng = torch.Generator().manual_seed(0)
+    signals = torch.rand(n, 16, 1, 8, generator=rng)
+    label = torch.arange(16) % 4 // 3  # one beat in four is of class 1
+    return [Batch(signal, torch.zeros(16, 0), label, torch.zeros(16, dtype=torch.int64)) for signal in signals]
+
+
+def loaders() -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+    return make_loader(make_batches()), make_loader(make_batches(2))
+
+
+def make_classifier(**arguments: nn.Module) -> Classifier:
     torch.manual_seed(0)
-    data, watch = make_data(), Watch()
-    loss = CrossEntropy(data.class_counts())
-    classifier = Classifier(Linear(), loss, ("N", "V"), lr=0.1, weight_decay=0.0, warmup=0.25)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", callbacks=[watch, *callbacks], enable_model_summary=False, **quiet
+    loss = CrossEntropy(counts=torch.tensor([3, 1]), class_weights="none", label_smoothing=0.0)
+    return Classifier(LinearNetwork(), loss, ("N", "V"), lr=0.1, weight_decay=0.01, warmup=0.25, **arguments)
+
+
+def test_learning_rate_is_a_linear_warmup_and_a_cosine_decay_to_zero() -> None:
+    recorder = Recorder()
+    make_trainer(recorder, epochs=4).fit(make_classifier(), *loaders())
+    total, warmup = 24, 6
+    after = range(1, total + 1)  # steps; the recorder runs after the scheduler
+    expected = [
+        (step + 1) / warmup if step < warmup else (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+        for step in after
+    ]
+    assert recorder.rates == pytest.approx([0.1 * factor for factor in expected], rel=1e-12, abs=1e-18)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2])  # in the warm-up, in the decay
+def test_a_resumed_training_continues_exactly(tmp_path: Path, stop_after: int) -> None:
+    uninterrupted, first, second = Recorder(), Recorder(), Recorder()
+    make_trainer(uninterrupted, epochs=4).fit(make_classifier(), *loaders())
+    checkpoint = ModelCheckpoint(tmp_path, filename="last", save_on_train_epoch_end=True)
+    trainer = make_trainer(first, StopAfter(stop_after), checkpoint, epochs=4, enable_checkpointing=True)
+    trainer.fit(make_classifier(), *loaders())
+    make_trainer(second, epochs=4).fit(
+        make_classifier(), *loaders(), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True
     )
-    trainer.fit(classifier, data)
-    return classifier, watch
+    assert len(first.rates) == (stop_after + 1) * N_BATCHES
+    assert first.rates + second.rates == uninterrupted.rates
+    for weight, expected in zip(first.weights + second.weights, uninterrupted.weights, strict=True):
+        assert torch.equal(weight, expected)
 
 
-def test_rate_rises_then_falls_to_zero() -> None:
-    _, watch = fit()
-    top = max(range(len(watch.rates)), key=watch.rates.__getitem__)
-    assert watch.rates[top] == 0.1
-    assert top <= 0.3 * len(watch.rates)
-    assert all(a < b for a, b in zip(watch.rates[:top], watch.rates[1 : top + 1], strict=True))
-    assert all(a >= b for a, b in zip(watch.rates[top:-1], watch.rates[top + 1 :], strict=True))
-    assert watch.rates[-1] < 1e-3
+def test_transforms_and_mix_apply_to_training_beats_only() -> None:
+    transforms, mix = Spy(), Spy()
+    classifier = make_classifier(transforms=transforms, mix=mix)
+    trainer = make_trainer(epochs=2)
+    trainer.fit(classifier, *loaders())
+    trainer.validate(classifier, loaders()[1], verbose=False)
+    assert transforms.calls == mix.calls == 2 * N_BATCHES
 
 
-def test_averaged_weights_follow_their_equation() -> None:
-    classifier, watch = fit(ema(0.5))
-    average = watch.weights[0]
-    for n, weight in enumerate(watch.weights[1:], start=1):
-        decay = min(0.5, (1 + n) / (10 + n))
-        average = decay * average + (1 - decay) * weight
-    torch.testing.assert_close(classifier.network.linear.weight, average)
+def test_validation_scores_are_those_of_all_beats_together() -> None:
+    classifier = make_classifier()
+    (scores,) = make_trainer(epochs=1).validate(classifier, loaders()[1], verbose=False)
+    batches = make_batches(2)
+    label = torch.cat([batch.label for batch in batches])
+    predicted = torch.cat([classifier(batch) for batch in batches]).argmax(dim=1)
+    f1 = f1_score(label, predicted, average=None)
+    assert scores["val/macro_f1"] == pytest.approx(f1.mean())
+    assert [scores["val/N/f1"], scores["val/V/f1"]] == pytest.approx(f1.tolist())
+    assert scores["val/accuracy"] == pytest.approx(float((predicted == label).float().mean()))
 
 
-def test_transforms_and_mix_see_training_beats_alone() -> None:
-    seen: list[int] = []
-
-    class Spy(nn.Module):
-        def forward(self, signal: torch.Tensor, *rest: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            seen.append(len(signal))
-            assert len(rest) == 1 or rest[1].dtype == torch.int64
-            return (signal, *rest)
-
-    data = make_data()
-    loss = CrossEntropy(data.class_counts())
-    classifier = Classifier(
-        Linear(), loss, ("N", "V"), lr=0.1, weight_decay=0.0, warmup=0.25, transforms=Spy(), mix=Spy()
-    )
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = pl.Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet)
-    trainer.fit(classifier, data)
-    assert len(seen) == 2 * trainer.global_step  # once by each, nothing in validation
-    trainer.validate(classifier, data, verbose=False)
-    assert len(seen) == 2 * trainer.global_step
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_training_before_the_checkpoint(tmp_path: Path, value: float) -> None:
+    batches = make_batches()
+    batches[3].signal[0] = value
+    checkpoint = ModelCheckpoint(tmp_path, filename="last", save_on_train_epoch_end=True)
+    trainer = make_trainer(checkpoint, epochs=1, enable_checkpointing=True)
+    with pytest.raises(UserError, match=r"not a finite number in epoch 0, batch 3\. Decrease optimizer\.lr"):
+        trainer.fit(make_classifier(), make_loader(batches))
+    assert not list(tmp_path.iterdir())
 
 
-def test_shift_is_the_best_on_the_beats_it_is_given() -> None:
-    # Two classes, 1 in 20 rare; the logits carry the prior of the training, which costs the rare class its recall.
+def test_weight_decay_applies_to_matrices_only() -> None:
+    classifier = make_classifier()
+    trainer = make_trainer(epochs=1)
+    trainer.fit(classifier, *loaders())
+    decay = {id(p): group["weight_decay"] for group in trainer.optimizers[0].param_groups for p in group["params"]}
+    linear = classifier.network.linear
+    assert decay == {id(linear.weight): 0.01, id(linear.bias): 0.0}
+
+
+def test_best_logit_shift_has_the_highest_macro_f1() -> None:
+    # One beat in 20 is of class 1. The logits contain the log prior three times, which lowers the recall of class 1.
     torch.manual_seed(0)
     label = (torch.arange(4000) % 20 == 0).long()
     log_prior = torch.log(torch.tensor([0.95, 0.05]))
     evidence = torch.randn(4000) * 1.5 + 2 * (2 * label - 1)
     logits = torch.stack([-evidence / 2, evidence / 2], dim=1) + 3 * log_prior
-    assert best_shift(logits, label, log_prior) == 1.0
+    assert best_logit_shift(logits, label, log_prior) == 1.0
     weaker = logits - 2.5 * log_prior
     f1 = [f1_score(label, (weaker - tau * log_prior).argmax(dim=1), average="macro") for tau in LOGIT_SHIFTS]
-    assert max(f1) == pytest.approx(f1[list(LOGIT_SHIFTS).index(best_shift(weaker, label, log_prior))])
+    best = best_logit_shift(weaker, label, log_prior)
+    assert f1[list(LOGIT_SHIFTS).index(best)] == pytest.approx(max(f1))
     assert max(f1) > min(f1)
-    assert best_shift(torch.stack([1 - label, label], dim=1).float() * 20, label, log_prior) == 0.0
+
+
+def test_best_logit_shift_is_0_for_a_perfect_classifier() -> None:
+    label = (torch.arange(400) % 20 == 0).long()
+    logits = torch.stack([1 - label, label], dim=1).float() * 20
+    assert best_logit_shift(logits, label, torch.log(torch.tensor([0.95, 0.05]))) == 0.0

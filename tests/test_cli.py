@@ -1,49 +1,49 @@
+"""The command `ecg`."""
+
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
+
+from ecg.cli import app
 
 TRAIN = [72471, 2223, 5788, 641, 6431]
 TEST = [18118, 556, 1448, 162, 1608]
 
 
-def ecg(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from ecg.cli import app; app()", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **environment},
-    )
-
-
-def test_unknown_protocol_and_absent_records_are_one_sentence(tmp_path: Path) -> None:
-    ended = ecg("beats", "--protocol", "kagle", "--out", str(tmp_path))
-    assert ended.returncode != 0
-    assert "kagle" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    # A file stands where the folder of the records should be.
-    (tmp_path / "file").write_text("")
-    ended = ecg("beats", "--out", str(tmp_path / "out"), "--data-dir", str(tmp_path / "file"))
-    assert ended.returncode != 0
-    assert "Traceback" not in ended.stderr
-    assert ended.stderr.count("Error: ") == 1
+def test_an_unknown_protocol_is_one_message(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["beats", "--protocol", "kagle", "--out", str(tmp_path / "out")])
+    assert ended.exit_code == 1
+    assert "Unknown protocol kagle. Valid protocols: kaggle, inter_patient" in ended.output
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_in_place_of_the_data_folder_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = CliRunner().invoke(app, ["beats", "--out", str(tmp_path / "out"), "--data-dir", str(tmp_path / "file")])
+    assert ended.exit_code == 1
+    assert ended.output.count("Error: ") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_compare_without_a_run_is_one_message(tmp_path: Path) -> None:
+    ended = CliRunner().invoke(app, ["compare", str(tmp_path / "nothing")])
+    assert ended.exit_code == 1
+    assert ended.output.count("Error: ") == 1
+
+
 @pytest.mark.real
-def test_kaggle_files_of_the_real_records(real_data: Path, tmp_path: Path) -> None:
-    arguments = ["--out", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
-    ended = ecg("beats", "--protocol", "kaggle", *arguments, ECG_DATA_DIR=str(real_data))
-    assert ended.returncode == 0, ended.stderr
+@pytest.mark.slow
+def test_the_kaggle_files_of_the_real_records_are_exported(real_data: Path, tmp_path: Path, cache_dir: Path) -> None:
+    folders = ["--out", str(tmp_path), "--cache-dir", str(cache_dir), "--data-dir", str(real_data / "mitdb")]
+    ended = CliRunner().invoke(app, ["beats", "--protocol", "kaggle", *folders])
+    assert ended.exit_code == 0, ended.output
     for name, counts in (("mitbih_train", TRAIN), ("mitbih_test", TEST)):
-        table = pd.read_csv(tmp_path / "out" / f"{name}.csv", header=None).to_numpy()
+        table = pd.read_csv(tmp_path / f"{name}.csv", header=None).to_numpy()
         assert table.shape == (sum(counts), 188)
         assert np.bincount(table[:, -1].astype(int)).tolist() == counts
         assert 0 <= table[:, :-1].min() <= table[:, :-1].max() <= 1

@@ -1,1 +1,1 @@
-"""More training beats: balancing of the classes before the training, and transforms of the waveform during it."""
+"""Augmentation of training beats: class balance before the training, transforms of the waveform during it."""

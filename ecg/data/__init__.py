@@ -1,1 +1,1 @@
-"""From recordings to beats: sources, windows, splits and the LightningDataModule."""
+"""From recordings to beats: sources, windows, protocols and the LightningDataModule."""

@@ -1,6 +1,6 @@
-"""The AAMI EC57 classes of heartbeats, and which PhysioNet annotation symbols belong to each.
+"""The AAMI EC57 classes of heartbeats and their PhysioNet annotation symbols.
 
-Source: ANSI/AAMI EC57:2012, and the annotation codes at https://physionet.org/physiobank/annotations.shtml.
+Source: ANSI/AAMI EC57:2012; annotation symbols: https://physionet.org/physiobank/annotations.shtml.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ CLASS_NAMES: dict[str, str] = {
     "F": "fusion of ventricular and normal",
     "Q": "unknown or paced",
 }
-# Bundle branch block beats and atrial or nodal escape beats count as normal under EC57. The ventricular
-# flutter wave "!" and the blocked P wave "x" are not beats.
-SYMBOLS: dict[str, str] = {"N": "NLRej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
+# EC57 counts bundle branch block beats and atrial or nodal escape beats as normal. Ventricular flutter waves "!" and
+# blocked P waves "x" are not beats.
+SYMBOLS: dict[str, str] = {"N": "NLRBej", "S": "AaJS", "V": "VE", "F": "F", "Q": "/fQ"}
 
-_LABEL_OF = {symbol: CLASSES.index(name) for name, symbols in SYMBOLS.items() for symbol in symbols}
+_LABELS = {symbol: CLASSES.index(name) for name, symbols in SYMBOLS.items() for symbol in symbols}
 
 
-def labels_of(symbols: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Class index 0..4 of each annotation symbol, -1 where the annotation is not a beat.
+def labels_from_symbols(symbols: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Returns the class index 0..4 of each annotation, -1 for an annotation that is not a beat.
 
     Args:
         symbols: (n,) PhysioNet annotation symbols.
 
     Returns:
-        (n,) int64.
+        (n,) int64, index into `CLASSES`.
     """
-    known, inverse = np.unique(symbols, return_inverse=True)
-    return np.array([_LABEL_OF.get(str(s), -1) for s in known], dtype=np.int64)[inverse]
+    unique, inverse = np.unique(symbols, return_inverse=True)
+    return np.array([_LABELS.get(str(symbol), -1) for symbol in unique], dtype=np.int64)[inverse]

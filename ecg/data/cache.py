@@ -1,4 +1,7 @@
-"""Prepared beats on disk: an npz without pickles under a fingerprint of everything that shaped them."""
+"""Cache of prepared beats: one npz file, without pickles, for each key.
+
+A key is a fingerprint of everything that determines the beats: records, window and code.
+"""
 
 from __future__ import annotations
 
@@ -17,31 +20,39 @@ from filelock import FileLock
 
 from ecg.data.beats import Beats
 from ecg.errors import UserError
-from ecg.files import whole
+from ecg.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-
-def code_stamp() -> str:
-    """Fingerprint of the code that makes beats: a change of it makes the cache stale."""
-    sources = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name not in ("splits.py", "datamodule.py"))
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+# Modules of ecg.data that use beats. A change of any other module makes the cache stale.
+_USERS_OF_BEATS = ("balanced.py", "datamodule.py", "synthetic_set.py")
 
 
-def fingerprint(shape: Mapping[str, Any]) -> str:
-    """Twenty hexadecimal digits that stand for `shape` (JSON-able) and for the code that makes beats."""
-    text = json.dumps({**shape, "code": code_stamp()}, sort_keys=True)
+def code_fingerprint() -> str:
+    """Returns a fingerprint of the code that makes beats."""
+    modules = sorted(path for path in Path(__file__).parent.glob("*.py") if path.name not in _USERS_OF_BEATS)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in modules)).hexdigest()
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Returns a cache key of 20 hexadecimal digits.
+
+    Args:
+        settings: everything besides the code that determines the beats, JSON-able.
+    """
+    text = json.dumps({**settings, "code": code_fingerprint()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def load_or_make(folder: Path, key: str, make: Callable[[], Beats]) -> Beats:
-    """The beats under `key`, read from `folder` or made and written there.
+    """Returns the beats of a key, from the cache or else from `make`.
 
-    Two processes that want the same beats at once share one preparation; a damaged file is made anew.
+    Several processes may call this at once with the same key: one of them makes the beats, the others wait. A damaged
+    file is replaced.
 
     Args:
-        folder: the cache folder; made if absent.
-        key: from `fingerprint`.
+        folder: the cache folder; created if missing.
+        key: the key, from `fingerprint`.
         make: prepares the beats.
 
     Raises:
@@ -66,12 +77,13 @@ def load_or_make(folder: Path, key: str, make: Callable[[], Beats]) -> Beats:
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    """Translates errors of the file system into user errors."""
     try:
         yield
     except OSError as error:
         raise UserError(
-            f"Cannot write the prepared beats to {folder} ({error.strerror or error}): "
-            "choose another folder with paths.cache_dir=..."
+            f"Cannot write the prepared beats to {folder} ({error.strerror or error}). "
+            "Choose another folder with paths.cache_dir=FOLDER."
         ) from error
 
 
@@ -85,12 +97,13 @@ def _read(path: Path) -> Beats | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        log.warning("The prepared beats in %s are damaged (%s) and are made anew.", path, error)
+        log.warning("The prepared beats in %s are damaged (%s). They are prepared again.", path, error)
         return None
 
 
 def _write(path: Path, beats: Beats) -> None:
+    # Names are stored once per record: arrays of strings are large.
     names, first, index = np.unique(beats.record, return_index=True, return_inverse=True)
     columns = {f.name: getattr(beats, f.name) for f in fields(Beats) if f.name not in ("record", "patient")}
-    with whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int32))

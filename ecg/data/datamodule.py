@@ -1,4 +1,4 @@
-"""The one LightningDataModule: beats in memory as tensors, indexed by the batch."""
+"""The LightningDataModule of beats: tensors in memory, indexed one batch at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ecg.augmentation.balance import Balanced
-from ecg.data.beats import Beats
-from ecg.data.splits import Positions, Split
+from ecg.data.balanced import BalancedBeats
+from ecg.data.beats import Beats, Positions
+from ecg.data.protocols.protocol import Protocol, Split
+from ecg.data.source import Source
+from ecg.data.window import Window
 
 
 class Batch(NamedTuple):
-    """Signals (B, C, T) float32, RR features (B, R) float32, labels (B,) int64, indices of the records (B,) int64."""
+    """B beats.
+
+    Attributes:
+        signal: (B, C, T) float32.
+        rr: (B, R) float32, RR features.
+        label: (B,) int64, index into the classes of the split.
+        record: (B,) int64, index into the records of the data module; -1 for beats that a balance method added.
+    """
 
     signal: Tensor
     rr: Tensor
@@ -27,7 +36,12 @@ class Batch(NamedTuple):
 
 
 class BeatTensors(Dataset[Batch]):
-    """Beats of one side, fetched a whole batch at a time."""
+    """The beats at some positions, indexed by the indices of a batch.
+
+    Args:
+        tensors: all beats.
+        positions: (n,) the beats of this dataset.
+    """
 
     def __init__(self, tensors: Batch, positions: Positions) -> None:
         self.tensors = tensors
@@ -37,24 +51,29 @@ class BeatTensors(Dataset[Batch]):
         return len(self.positions)
 
     def __getitem__(self, index: Tensor) -> Batch:
-        at = self.positions[index]
-        return Batch(*(column[at] for column in self.tensors))
+        positions = self.positions[index]  # (B,)
+        return Batch(*(tensor[positions] for tensor in self.tensors))
 
 
 class BatchSampler(Sampler[Tensor]):
-    """Indices of a batch (B,) at a time; every process of a distributed run gets its own part.
+    """Yields the indices of one batch (B,) at a time; each process of a distributed run gets its own beats.
 
-    The order of an epoch depends on (seed, epoch) alone, so that a resumed run sees the order it would have seen.
-    In training all processes get the same number of full batches, and what is left over waits for another epoch.
-    Otherwise every beat comes exactly once, in order.
+    The order of an epoch depends on `seed` and the epoch only, so a resumed run continues with the same orders. When
+    shuffled, every process gets the same number of full batches, and the remaining beats are left out of the epoch.
+    Otherwise every beat is yielded once, in order.
+
+    A shuffled epoch with 2 processes and batches of 3 beats:
+
+        process   0 1 0 1 0 1   0 1 0 1 0 1   . . . .
+                 |- batch 0 --|- batch 1 --|left out|
 
     Args:
         n: number of beats.
-        batch_size: beats a batch.
-        shuffle: a new order each epoch, as training wants it.
-        seed: of the orders.
-        weight: (n,) how often each beat is drawn in training, with repetition; None for once each.
-        rank: of this process.
+        batch_size: beats per batch.
+        shuffle: whether each epoch has a new order.
+        seed: seed of the orders.
+        weight: (n,) relative frequency of each beat, sampled with replacement; None for once each. Needs `shuffle`.
+        rank: index of this process.
         world_size: number of processes.
     """
 
@@ -75,24 +94,22 @@ class BatchSampler(Sampler[Tensor]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Sets the epoch. Lightning calls it before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         if self.shuffle:
-            # With fewer beats than one batch a process, the one batch is smaller.
+            # If the beats do not fill one batch for each process, the only batch is smaller.
             return max(1, self.n // (self.batch_size * self.world_size))
-        return -(-self._own() // self.batch_size)
-
-    def _own(self) -> int:
-        return len(range(self.rank, self.n, self.world_size))
+        n_own = len(range(self.rank, self.n, self.world_size))
+        return -(-n_own // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.n)
         if self.shuffle:
             rng = np.random.default_rng([self.seed, self.epoch])
-            drawn = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
-            order = torch.from_numpy(drawn)
+            sampled = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
+            order = torch.from_numpy(sampled)
         own = order[self.rank :: self.world_size]
         for i in range(len(self)):
             yield own[i * self.batch_size : (i + 1) * self.batch_size]
@@ -102,13 +119,22 @@ class BeatDataModule(pl.LightningDataModule):
     """Training, validation and test beats of one split.
 
     Args:
-        beats: the prepared beats.
-        split: which of them are on which side.
-        batch_size: training beats a step.
-        seed: governs the order of the training beats.
-        class_power: a class of n training beats is drawn n ** class_power this often; 1 takes beats as they come.
-        balanced: which training beats are left out and which are added; None changes nothing.
-        eval_batch_size: beats a step in validation and test, where no gradient needs memory.
+        beats: all beats of the source.
+        split: the subsets.
+        source: the source of the beats.
+        window: the window that cut them.
+        protocol: the protocol that split them.
+        batch_size: training beats per step.
+        seed: seed of the order of the training beats.
+        class_power: a class with n training beats is sampled in proportion to n ** class_power; 1 uses each beat once.
+        balanced: result of a balance method; None for the training beats as they are.
+        eval_batch_size: validation and test beats per step.
+
+    Attributes:
+        labels: (n,) int64, index of each beat's class in the classes of the split, -1 for other classes.
+        records: names of the records.
+        tensors: all beats, followed by the beats that the balance method added.
+        train_positions: positions of the training beats in `tensors`.
     """
 
     def __init__(
@@ -116,55 +142,59 @@ class BeatDataModule(pl.LightningDataModule):
         beats: Beats,
         split: Split,
         *,
+        source: Source,
+        window: Window,
+        protocol: Protocol,
         batch_size: int,
         seed: int,
         class_power: float = 1.0,
-        balanced: Balanced | None = None,
+        balanced: BalancedBeats | None = None,
         eval_batch_size: int = 1024,
     ) -> None:
         super().__init__()
-        self.beats, self.split_of = beats, split
+        self.beats, self.split = beats, split
+        self.source, self.window, self.protocol = source, window, protocol
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.class_power = seed, class_power
-        self.label = split.label_of(beats)  # (n,)
-        self.records, record = np.unique(beats.record, return_inverse=True)  # names; (n,) index
-        columns = (beats.signal, beats.rr, self.label, record.astype(np.int64))
-        self.tensors = Batch(*(torch.from_numpy(column) for column in columns))
-        self.train_positions: Positions = split.train  # into `tensors`
+        self.labels = split.labels(beats)
+        self.records, record = np.unique(beats.record, return_inverse=True)
+        arrays = (beats.signal, beats.rr, self.labels, record.astype(np.int64))
+        self.tensors = Batch(*(torch.from_numpy(array) for array in arrays))
+        self.train_positions = split.train
         self.balanced = balanced
         if balanced is not None:
-            self._take(balanced)
+            self._apply(balanced)
 
-    def _take(self, balanced: Balanced) -> None:
-        """Puts added beats behind the real ones; they are of no record."""
-        n, m = len(self.tensors.label), len(balanced.label)
-        added = (balanced.signal, balanced.rr, balanced.label, np.full(m, -1))
-        self.tensors = Batch(
-            *(torch.cat([real, torch.from_numpy(new)]) for real, new in zip(self.tensors, added, strict=True))
-        )
-        self.train_positions = np.concatenate([self.split_of.train[balanced.kept], np.arange(n, n + m)])
+    def _apply(self, balanced: BalancedBeats) -> None:
+        """Appends the added beats to the tensors and replaces the training positions."""
+        n, n_added = len(self.tensors.label), len(balanced.label)
+        arrays = (balanced.signal, balanced.rr, balanced.label, np.full(n_added, -1))
+        added = [torch.from_numpy(array) for array in arrays]
+        self.tensors = Batch(*(torch.cat(pair) for pair in zip(self.tensors, added, strict=True)))
+        self.train_positions = np.concatenate([self.split.train[balanced.kept], np.arange(n, n + n_added)])
 
     def class_counts(self) -> Tensor:
-        """(n_classes,) beats of each class that train, added ones among them."""
-        return torch.bincount(self.tensors.label[self.train_positions], minlength=len(self.split_of.classes))
+        """Returns the number of training beats of each class (n_classes,), added beats included."""
+        return torch.bincount(self.tensors.label[self.train_positions], minlength=len(self.split.classes))
 
     def _weight(self) -> NDArray[np.float64]:
-        """(n_train,) how often each training beat is drawn."""
+        """Returns the relative frequency of each training beat (n_train,)."""
         counts = self.class_counts().numpy().astype(np.float64)
         label = self.tensors.label[self.train_positions].numpy()
-        return (counts**self.class_power / counts.clip(1))[label]
+        weight: NDArray[np.float64] = (counts**self.class_power / counts.clip(1))[label]
+        return weight
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Training beats, shuffled."""
+        """Returns the training beats, in a new order each epoch."""
         return self._loader(self.train_positions, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Validation beats, in order."""
-        return self._loader(self.split_of.validation, shuffle=False)
+        """Returns the validation beats, in order."""
+        return self._loader(self.split.validation, shuffle=False)
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Test beats, in order."""
-        return self._loader(self.split_of.test, shuffle=False)
+        """Returns the test beats, in order."""
+        return self._loader(self.split.test, shuffle=False)
 
     def _loader(self, positions: Positions, shuffle: bool) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -177,5 +207,5 @@ class BeatDataModule(pl.LightningDataModule):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        # Workers would copy what is in memory already.
+        # Without worker processes, which would copy beats that are in memory already.
         return DataLoader(BeatTensors(self.tensors, positions), sampler=sampler, batch_size=None)

@@ -1,7 +1,8 @@
-"""Recorded noise: the MIT-BIH Noise Stress Test Database, electrodes on people where no heart is to be seen.
+"""Recorded noise: the MIT-BIH Noise Stress Test Database.
 
-bw baseline wander, em motion of the electrode, ma muscle artefact; half an hour each, two leads, 360 Hz
-(Moody, Muldrow, Mark 1984, Computers in Cardiology 11:381-384).
+Records of electrodes that are placed where the ECG is not visible: bw (baseline wander), em (electrode motion) and ma
+(muscle artefact), each 30 min, 2 leads, 360 Hz. Source: Moody, Muldrow & Mark, "A noise stress test for arrhythmia
+detectors", Computers in Cardiology 11:381-384, 1984.
 """
 
 from __future__ import annotations
@@ -13,48 +14,58 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as dsp
 
-from ecg.data.sources import data_root
-from ecg.data.wfdb_records import read_signals
+from ecg.data.source import data_root
+from ecg.data.wfdb_reader import read_signals
 from ecg.errors import UserError
 
 RECORDS = ("bw", "em", "ma")
 
 
-def noise_folder(given: str | None) -> Path:
-    """The folder of the records: `given`, else `nstdb/` in the data root."""
-    return Path(given).expanduser() if given else data_root() / "nstdb"
+def noise_folder(folder: str | None) -> Path:
+    """Returns the folder of the noise records: `folder`, or `nstdb/` in the data root for None."""
+    return Path(folder).expanduser() if folder else data_root() / "nstdb"
 
 
 def read_noise(folder: Path, sfreq: float, n_times: int, highpass_hz: float | None) -> NDArray[np.float32]:
-    """All leads of all records, (n_leads, n), each with a standard deviation of 1; as long as the shortest.
+    """Returns all leads of the noise records, each with a standard deviation of 1.
 
     Args:
-        folder: of the records.
-        sfreq: Hz to resample to.
-        n_times: samples of a beat.
-        highpass_hz: what the beats have lost below it, the noise loses as well; None leaves it.
+        folder: folder of the records.
+        sfreq: sampling rate of the result in Hz.
+        n_times: samples of a beat, the minimum length.
+        highpass_hz: cut-off of the high-pass filter of the beats in Hz, which is applied to the noise too; None
+            without a filter.
+
+    Returns:
+        (n_leads, n_samples), as long as the shortest record.
 
     Raises:
-        UserError: a record is absent, broken or shorter than a beat.
+        UserError: a record is missing, damaged or shorter than a beat.
     """
-    if absent := [name for name in RECORDS if not (folder / f"{name}.hea").is_file()]:
+    if missing := [name for name in RECORDS if not (folder / f"{name}.hea").is_file()]:
         raise UserError(
-            f"augmentation.transforms.recorded_snr needs the noise records bw, em and ma, and {folder} lacks "
-            f"{', '.join(absent)}: get them from https://physionet.org/content/nstdb/1.0.0/ and name their folder with "
-            "augmentation.noise_dir."
+            f"The noise records {', '.join(missing)} are missing in {folder}. Get bw, em and ma from "
+            "https://physionet.org/content/nstdb/1.0.0/ and set augmentation.transforms.recorded_noise.dir to their "
+            "folder."
         )
-    leads = [lead for name in RECORDS for lead in _leads(folder, name, sfreq, highpass_hz)]
-    if (shortest := min(map(len, leads))) < n_times:
-        raise UserError(f"The noise records in {folder} last {shortest} samples, and a beat lasts {n_times}.")
+    leads = [lead for name in RECORDS for lead in _read_leads(folder, name, sfreq, highpass_hz)]
+    shortest = min(map(len, leads))
+    if shortest < n_times:
+        raise UserError(
+            f"The noise records in {folder} have {shortest} samples at {sfreq:g} Hz, and a beat has {n_times}. Use "
+            "longer noise records."
+        )
     return np.stack([lead[:shortest] for lead in leads]).astype(np.float32)
 
 
-def _leads(folder: Path, name: str, sfreq: float, highpass_hz: float | None) -> NDArray[np.float64]:
+def _read_leads(folder: Path, name: str, sfreq: float, highpass_hz: float | None) -> NDArray[np.float64]:
+    """Returns the leads (n_leads, n_samples) of one record, filtered, resampled and scaled."""
     record = read_signals(folder, name)
-    x = record.signal.astype(np.float64)  # (n_leads, n)
+    x = record.signal.astype(np.float64)  # (n_leads, n_samples of the record)
     x -= np.median(x, axis=1, keepdims=True)
     if highpass_hz:
         x = dsp.sosfiltfilt(dsp.butter(2, highpass_hz, "highpass", fs=record.sfreq, output="sos"), x)
     ratio = Fraction(sfreq / record.sfreq).limit_denominator(1000)
     x = dsp.resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
-    return x / np.maximum(x.std(axis=1, keepdims=True), 1e-12)
+    scaled: NDArray[np.float64] = x / np.maximum(x.std(axis=1, keepdims=True), 1e-12)
+    return scaled

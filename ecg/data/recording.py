@@ -1,4 +1,4 @@
-"""One annotated ECG recording, wherever it came from."""
+"""An annotated ECG recording, independent of its source."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ class Recording:
     """Signals and annotations of one record.
 
     Attributes:
-        name: the record's name, unique within its source, e.g. "100".
-        patient: the person; records of one person share it.
+        name: name of the record, unique within its source, e.g. "100".
+        patient: name of the patient; shared by all records of one patient.
         sfreq: sampling rate in Hz.
         leads: names of the signals, e.g. ("MLII", "V5").
         signal: (n_leads, n_samples) raw ADC values (integer).
-        sample: (n_annotations,) int64, ascending: where each annotation sits, rhythm and noise marks included.
-        symbol: (n_annotations,) str, the PhysioNet symbol of each annotation.
+        sample: (n_annotations,) int64, ascending: sample of each annotation, including rhythm and noise annotations.
+        symbol: (n_annotations,) str, PhysioNet symbol of each annotation.
+        preferred_lead: the lead that `data.lead=auto` selects where the record has it.
     """
 
     name: str
@@ -30,3 +31,4 @@ class Recording:
     signal: NDArray[Any]
     sample: NDArray[np.int64]
     symbol: NDArray[np.str_]
+    preferred_lead: str = "MLII"

@@ -1,1 +1,1 @@
-"""Metrics, plots and reports. Knows nothing of Hydra, Lightning or W&B."""
+"""Metrics of classifiers and fidelity of synthetic beats. Independent of Hydra, Lightning and W&B."""

@@ -1,8 +1,8 @@
-"""The figures ANSI/AAMI EC57 asks for: how well supraventricular (S) and ventricular (V) beats are found.
+"""Rates of ANSI/AAMI EC57 for supraventricular (S), ventricular (V) and fusion (F) beats.
 
-What a beat counts as, by its true class (rows) and by what it was called:
+How a beat counts, by its true class (rows) and its predicted class (columns):
 
-    true     figures of V            figures of S            figures of F
+    true     rates of V              rates of S              rates of F
     class    V      another class    S      another class    F      another class
     -----    --     -------------    --     -------------    --     -------------
     N        FP     TN               FP     TN               FP     TN
@@ -11,114 +11,120 @@ What a beat counts as, by its true class (rows) and by what it was called:
     F        .      TN               FP     TN               TP     FN
     Q        .      TN               .      TN               FP     TN
 
-    .  not counted: a fusion beat is partly ventricular, and of an unknown or paced beat nobody knows
+    .  not counted: a fusion beat is partly ventricular, and the class of an unknown or paced beat is not defined
 
     Se  = TP / (TP + FN)   sensitivity
-    +P  = TP / (TP + FP)   positive predictivity
+    +P  = TP / (TP + FP)   positive predictive value
     FPR = FP / (FP + TN)   false positive rate
 
-The standard has no figures for F. The literature reports them all the same, each other class being a mistake.
+The standard defines no rates for F. As in the literature, every other class counts as an error.
 
 Sources: ANSI/AAMI EC57:2012; de Chazal, O'Dwyer and Reilly 2004, IEEE Trans Biomed Eng 51(7):1196-1206,
-doi:10.1109/TBME.2004.827359, which tabulates the rules so.
+doi:10.1109/TBME.2004.827359, with the table of these rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecg.evaluation.predictions import Predictions
+from ecg.evaluation.scores import EC57Class, Rates, RecordRates
 
-# By class, the true classes that may be called so without counting as a false positive.
+# True classes that are not false positives of each class.
 NOT_COUNTED: dict[str, tuple[str, ...]] = {"S": ("Q",), "V": ("F", "Q"), "F": ()}
 
 
-class Counts(NamedTuple):
-    """Beats of each kind, from one confusion matrix."""
+@dataclass(frozen=True)
+class Outcomes:
+    """Number of true positives, false negatives, false positives and true negatives of one class."""
 
     tp: int
     fn: int
     fp: int
     tn: int
 
+    @property
+    def rates(self) -> Rates:
+        """The rates of these counts."""
+        return Rates(
+            se=_ratio(self.tp, self.tp + self.fn),
+            ppv=_ratio(self.tp, self.tp + self.fp),
+            fpr=_ratio(self.fp, self.fp + self.tn),
+        )
 
-def ec57(predictions: Predictions) -> dict[str, Any]:
-    """Se, +P and FPR of S and V: over all beats, as the mean over records, and record by record.
+
+def evaluate_ec57(predictions: Predictions) -> dict[str, EC57Class]:
+    """Returns the EC57 rates by class: over all beats and, for S and V, by record and as their mean.
+
+    A rate with a denominator of 0 is None, and the mean leaves it out.
 
     Args:
-        predictions: of n beats; the classes are the four of the inter-patient protocol (N S V F) or all five.
-            One of S, V and F that is not among them is left out of the answer.
-
-    Returns:
-        {"S": {"gross": R, "record_mean": R, "per_record": {"100": R and "n": int, ...}}, "V": {...},
-        "F": {"gross": R}}, where R = {"Se": float | None, "+P": float | None, "FPR": float | None}.
-        A figure that would divide by zero is None, and such a record does not enter the mean of that figure.
-        "n" counts the beats of the class in the record.
+        predictions: of at least one beat. The classes are N S V F or N S V F Q; a class that is missing has no rates.
     """
     matrices = confusion_by_record(predictions)
-    answer: dict[str, Any] = {}
+    results = {}
     for name in NOT_COUNTED:
         if name not in predictions.classes:
             continue
-        answer[name] = {"gross": _figures(count(sum(matrices.values()), predictions.classes, name))}
-        if name != "F":
-            answer[name] |= _by_record(matrices, predictions.classes, name)
-    return answer
+        outcomes = {record: count_outcomes(m, predictions.classes, name) for record, m in matrices.items()}
+        total = count_outcomes(np.sum(list(matrices.values()), axis=0), predictions.classes, name)
+        if name == "F":
+            results[name] = EC57Class(gross=total.rates, record_mean=None, per_record={})
+        else:
+            results[name] = _with_records(total, outcomes)
+    return results
 
 
 def confusion_by_record(predictions: Predictions) -> dict[str, NDArray[np.int64]]:
-    """By record, in alphabetical order: its (n_classes, n_classes) counts, row truth, column prediction."""
+    """Returns the confusion matrix (n_classes, n_classes) of each record: row truth, column prediction."""
     n_classes = len(predictions.classes)
     records, index = np.unique(predictions.record, return_inverse=True)
-    cell = (index * n_classes + predictions.label) * n_classes + predictions.probability.argmax(axis=1)
-    counts = np.bincount(cell, minlength=len(records) * n_classes**2).reshape(-1, n_classes, n_classes)
+    flat = (index * n_classes + predictions.label) * n_classes + predictions.probability.argmax(axis=1)
+    counts = np.bincount(flat, minlength=len(records) * n_classes**2).reshape(-1, n_classes, n_classes)
     return {str(record): matrix for record, matrix in zip(records, counts, strict=True)}
 
 
-def count(matrix: NDArray[np.int64] | int, classes: Sequence[str], name: str) -> Counts:
-    """Reads class `name` out of a confusion matrix by the table at the head of this module.
+def count_outcomes(matrix: NDArray[np.int64], classes: Sequence[str], name: str) -> Outcomes:
+    """Returns the outcomes of one class by the rules of EC57.
 
     Args:
         matrix: (n_classes, n_classes), row truth, column prediction.
         classes: names of the rows.
-        name: one of S, V and F.
+        name: S, V or F.
     """
-    table = np.asarray(matrix)
     k = classes.index(name)
-    called = table[:, k]
+    predicted = matrix[:, k]
     others = [i for i in range(len(classes)) if i != k]
-    mistaken = [i for i in others if classes[i] not in NOT_COUNTED[name]]
-    tp = int(called[k])
-    return Counts(
+    counted = [i for i in others if classes[i] not in NOT_COUNTED[name]]
+    tp = int(predicted[k])
+    return Outcomes(
         tp=tp,
-        fn=int(table[k].sum()) - tp,
-        fp=int(called[mistaken].sum()),
-        tn=int(table[others].sum() - called[others].sum()),
+        fn=int(matrix[k].sum()) - tp,
+        fp=int(predicted[counted].sum()),
+        tn=int(matrix[others].sum() - predicted[others].sum()),
     )
 
 
-def _by_record(matrices: dict[str, NDArray[np.int64]], classes: Sequence[str], name: str) -> dict[str, Any]:
-    counts = {record: count(matrix, classes, name) for record, matrix in matrices.items()}
-    figures = {record: _figures(c) for record, c in counts.items()}
-    mean = {key: _mean([f[key] for f in figures.values()]) for key in ("Se", "+P", "FPR")}
-    per_record = {record: {**figures[record], "n": c.tp + c.fn} for record, c in counts.items()}
-    return {"record_mean": mean, "per_record": per_record}
-
-
-def _figures(c: Counts) -> dict[str, float | None]:
-    return {
-        "Se": _ratio(c.tp, c.tp + c.fn),
-        "+P": _ratio(c.tp, c.tp + c.fp),
-        "FPR": _ratio(c.fp, c.fp + c.tn),
+def _with_records(total: Outcomes, outcomes: dict[str, Outcomes]) -> EC57Class:
+    rates = {record: o.rates for record, o in outcomes.items()}
+    mean = Rates(
+        se=_mean([r.se for r in rates.values()]),
+        ppv=_mean([r.ppv for r in rates.values()]),
+        fpr=_mean([r.fpr for r in rates.values()]),
+    )
+    per_record = {
+        record: RecordRates(n=o.tp + o.fn, se=rates[record].se, ppv=rates[record].ppv, fpr=rates[record].fpr)
+        for record, o in outcomes.items()
     }
+    return EC57Class(total.rates, mean, per_record)
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _ratio(numerator: int, denominator: int) -> float | None:
+    return numerator / denominator if denominator else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""What a classifier said about every beat of one side of a split."""
+"""Predictions of a classifier for the beats of one subset of a split."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Predictions:
-    """Probabilities and truth for n beats, aligned by position.
+    """Predicted probabilities and true classes of n beats, in the same order.
 
     Attributes:
-        label: (n,) int64, index into `classes`.
+        label: (n,) int64, index of the true class in `classes`.
         probability: (n, n_classes) float32, rows sum to 1.
-        record: (n,) str, the record each beat was cut from.
-        patient: (n,) str, the person; the same for two records of one patient.
-        sample: (n,) int64, the beat's annotation, at the record's own sampling rate.
+        record: (n,) str, the record of the beat.
+        patient: (n,) str, the patient; the same for all records of one patient.
+        sample: (n,) int64, the annotation of the beat, at the sampling rate of the record.
         classes: names of the classes, in the order of the columns.
     """
 

@@ -1,1 +1,1 @@
-"""Generators of heartbeats, one a file: networks, losses and sampling, in plain torch."""
+"""Generators of heartbeats in plain torch: networks, losses and sampling, one generator in each file."""

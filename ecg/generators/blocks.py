@@ -1,7 +1,8 @@
-"""The pieces that convolutional generators share.
+"""The parts that the convolutional generators share.
 
-Convolutions are (1, k) over (B, C, 1, T) in channels-last memory, as those of the classifiers and for the same reason.
-No layer normalises: statistics of a batch or of a beat would tie beats together and hide their amplitude.
+The convolutions have (1, k) kernels on (B, C, 1, T) tensors in channels-last memory format, for the reason given in
+`ecg.models.blocks`. There are no normalisation layers: statistics of a batch make its beats depend on one another, and
+statistics of a beat remove its amplitude.
 """
 
 from __future__ import annotations
@@ -12,32 +13,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ecg.generators.canvas import Numbers
+from ecg.generators.bootstrap import ScalarBootstrap
+from ecg.generators.canvas import Canvas
 
 KERNEL = (1, 5)
 PADDING = (0, 2)
-PATCH = 4  # samples
+PATCH = 4  # samples that the outermost layers process at once
+COARSEST = 4 * PATCH  # samples for each position at the coarsest level, after two further halvings
+OUTPUT_CHANNELS = 16  # of the generator at the full sampling rate
 
 
 class Condition(nn.Module):
-    """What a beat is to be: a class and a style (the record it could have come from), as one vector (B, width)."""
+    """Embeds class and record of a beat: labels (B,), records (B,) -> (B, width)."""
 
-    def __init__(self, n_classes: int, n_styles: int, width: int) -> None:
+    def __init__(self, n_classes: int, n_records: int, width: int) -> None:
         super().__init__()
-        self.of_class = nn.Embedding(n_classes, width)
-        self.of_style = nn.Embedding(n_styles, width)
+        self.class_embedding = nn.Embedding(n_classes, width)
+        self.record_embedding = nn.Embedding(n_records, width)
 
-    def forward(self, label: Tensor, style: Tensor) -> Tensor:
-        """Labels (B,) and styles (B,) -> (B, width)."""
-        return self.of_class(label) + self.of_style(style)
+    def forward(self, label: Tensor, record: Tensor) -> Tensor:
+        """Labels (B,), records (B,) -> (B, width)."""
+        embedding: Tensor = self.class_embedding(label) + self.record_embedding(record)
+        return embedding
 
 
 class UpBlock(nn.Module):
-    """Doubles the time axis, then a second convolution; the latent sets gain, bias and texture of a channel.
+    """Doubles the sampling rate, with a skip connection; the latent vector modulates the channels.
 
-    The first convolution writes two samples for one, which costs less than to convolve an axis of doubled samples. The
-    texture is white noise with a gain for each channel, which depends on the latent: recordings differ in how noisy
-    they are (Karras et al. 2019, StyleGAN, arXiv:1812.04948, has one gain for all images).
+    The first convolution computes two output samples for each input sample, which is faster than a convolution at the
+    doubled rate. The modulation sets a gain, a bias and the gain of added white noise for each channel. The noise gain
+    depends on the latent vector, because recordings differ in noise; in StyleGAN it is constant.
+
+    Source of the modulation and the noise: Karras et al. 2019, CVPR, arXiv:1812.04948.
     """
 
     def __init__(self, in_channels: int, out_channels: int, latent: int) -> None:
@@ -45,30 +52,20 @@ class UpBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, 2 * out_channels, (1, 3), padding=(0, 1))
         self.conv2 = nn.Conv2d(out_channels, out_channels, KERNEL, padding=PADDING)
         self.skip = nn.Conv2d(in_channels, 2 * out_channels, 1, bias=False)
-        self.style = nn.Linear(latent, 3 * out_channels)
+        self.modulation = nn.Linear(latent, 3 * out_channels)
 
     def forward(self, x: Tensor, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """(B, in, 1, T) and latents (B, latent) -> (B, out, 1, 2 T)."""
-        gain, bias, texture = self.style(w)[:, :, None, None].chunk(3, dim=1)  # (B, out, 1, 1) each
-        h = _spread(self.conv1(F.leaky_relu(x, 0.2)), 2)
-        h = torch.addcmul(bias, h, 1 + gain)  # one pass through memory instead of two, as below
+        """(B, in_channels, 1, T), latent vectors (B, latent) -> (B, out_channels, 1, 2 T)."""
+        gain, bias, noise_gain = self.modulation(w)[:, :, None, None].chunk(3, dim=1)  # each (B, out, 1, 1)
+        h = channels_to_time(self.conv1(F.leaky_relu(x, 0.2)), 2)  # (B, 2 out, 1, T) -> (B, out, 1, 2 T)
+        h = torch.addcmul(bias, h, 1 + gain)  # addcmul reads memory once instead of twice
         h = self.conv2(F.leaky_relu(h, 0.2, inplace=True))
-        return torch.addcmul(_spread(self.skip(x), 2).add_(h), texture, _white(h, rng))
-
-
-def _spread(x: Tensor, n: int) -> Tensor:
-    """(B, n C, 1, T) -> (B, C, 1, n T): channels become samples, without moving anything in channels-last memory."""
-    b, channels, _, t = x.shape
-    return x.permute(0, 2, 3, 1).reshape(b, 1, n * t, channels // n).permute(0, 3, 1, 2)
-
-
-def _white(like: Tensor, rng: torch.Generator | None) -> Tensor:
-    """One noise for all channels, (B, 1, 1, T)."""
-    return torch.randn(len(like), 1, 1, like.shape[3], generator=rng, device=like.device, dtype=like.dtype)
+        skip = channels_to_time(self.skip(x), 2)  # (B, 2 out, 1, T) -> (B, out, 1, 2 T)
+        return torch.addcmul(skip.add_(h), noise_gain, shared_noise(h, rng))
 
 
 class DownBlock(nn.Module):
-    """Two convolutions with a skip, the second with stride 2: (B, in, 1, T) -> (B, out, 1, T / 2)."""
+    """Halves the sampling rate with two convolutions and a skip connection."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -77,154 +74,169 @@ class DownBlock(nn.Module):
         self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(B, in_channels, 1, T) -> (B, out_channels, 1, T / 2)."""
         h = self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.2)), 0.2))
-        return (self.skip(F.avg_pool2d(x, (1, 2))) + h) * math.sqrt(0.5)
+        y: Tensor = (self.skip(F.avg_pool2d(x, (1, 2))) + h) * math.sqrt(0.5)
+        return y
 
 
-class Clocks(nn.Module):
-    """Adds to each channel a function of time on clocks that the latent sets: (B, channels, 1, T) -> the same.
+class FourierFeatures(nn.Module):
+    """Adds Fourier features of time to the channels; the latent vector sets the offset and rate of each time axis.
 
-    A beat's second half moves with its RR interval. A convolution cannot move a shape by an amount that differs from
-    beat to beat; clocks that start and tick by the latent can.
+    The T wave moves with the RR interval. A convolution cannot shift a waveform by an amount that differs from beat to
+    beat. Time axes that depend on the latent vector make such shifts possible.
+
+    Source of the features: Tancik et al. 2020, NeurIPS, arXiv:2006.10739.
     """
 
     frequencies: Tensor
 
-    def __init__(self, channels: int, latent: int, n_clocks: int = 4, n_frequencies: int = 5) -> None:
+    def __init__(self, channels: int, latent: int, n_axes: int = 4, n_frequencies: int = 5) -> None:
         super().__init__()
-        self.set = nn.Linear(latent, 2 * n_clocks)
+        self.axes = nn.Linear(latent, 2 * n_axes)
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(n_frequencies), persistent=False)
-        self.mix = nn.Conv2d(2 * n_clocks * n_frequencies, channels, 1, bias=False)
+        self.mix = nn.Conv2d(2 * n_axes * n_frequencies, channels, 1, bias=False)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """See the class; latents are (B, latent)."""
-        # Bounded: the faster a clock ticks, the larger its gradient, and an unbounded one drowns all others.
-        start, rate = self.set(w).float().tanh()[:, :, None].chunk(2, dim=1)  # (B, clocks, 1) each
-        at = torch.linspace(0, 1, x.shape[3], device=x.device)
-        angle = ((at - start) * 2**rate)[:, :, None] * self.frequencies[:, None]  # (B, clocks, frequencies, T)
-        waves = torch.cat([angle.sin(), angle.cos()], dim=1).flatten(1, 2).unsqueeze(2)  # (B, 2 clocks f, 1, T)
-        return x + self.mix(waves.contiguous(memory_format=torch.channels_last).to(x.dtype))
+        """(B, channels, 1, T), latent vectors (B, latent) -> (B, channels, 1, T)."""
+        # tanh limits the rate: the gradient grows with it, and a large one would dominate all others.
+        offset, rate = self.axes(w).float().tanh()[:, :, None].chunk(2, dim=1)  # each (B, axes, 1)
+        time = torch.linspace(0, 1, x.shape[3], device=x.device)  # (T,)
+        angle = ((time - offset) * 2**rate)[:, :, None] * self.frequencies[:, None]  # (B, axes, frequencies, T)
+        waves = torch.cat([angle.sin(), angle.cos()], dim=1)  # (B, 2 axes, frequencies, T)
+        waves = waves.flatten(1, 2).unsqueeze(2)  # (B, 2 axes frequencies, 1, T)
+        y: Tensor = x + self.mix(waves.contiguous(memory_format=torch.channels_last).to(x.dtype))
+        return y
 
 
 class Interference(nn.Module):
-    """White noise and sines of random phase whose heights the latent sets: (B, latent) -> (B, channels, T).
+    """White noise and sines of random phase; the latent vector sets their amplitudes.
 
-    Recordings hold muscle noise, and the hum of the power line and of the tape that they were kept on: thin lines of
-    the spectrum, which convolutions cannot draw. The frequencies are 1/48 to 24/48 of the sampling rate; at 120 Hz, 25,
-    30, 50 and 60 Hz are among them.
+    Recordings contain muscle noise, power-line hum and the hum of the tape recorder. Convolutions cannot generate such
+    narrow spectral lines. The frequencies are 1/48 to 24/48 of the sampling rate. At 120 Hz they include 25, 30, 50 and
+    60 Hz.
     """
 
-    waves: Tensor
+    sines: Tensor
 
     def __init__(self, channels: int, n_times: int, latent: int, n_frequencies: int = 24) -> None:
         super().__init__()
         self.channels, self.n_times = channels, n_times
-        self.heights = nn.Linear(latent, channels * (n_frequencies + 1))  # the last is that of the noise
+        self.amplitudes = nn.Linear(latent, channels * (n_frequencies + 1))  # of each channel, the last is the noise's
         with torch.no_grad():
-            self.heights.weight *= 0.1
-            self.heights.bias.fill_(0.01)
+            self.amplitudes.weight *= 0.1
+            self.amplitudes.bias.fill_(0.01)
         frequency = torch.arange(1, n_frequencies + 1)[:, None] / (2 * n_frequencies)
         angle = 2 * math.pi * frequency * torch.arange(n_times)  # (frequencies, T)
-        self.register_buffer("waves", torch.cat([angle.sin(), angle.cos()]), persistent=False)
+        self.register_buffer("sines", torch.cat([angle.sin(), angle.cos()]), persistent=False)  # (2 frequencies, T)
 
     def forward(self, w: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """See the class."""
-        heights = self.heights(w).float().unflatten(1, (self.channels, -1))  # (B, channels, frequencies + 1)
-        lines, floor = heights[:, :, :-1], heights[:, :, -1:]
-        phase = 2 * math.pi * torch.rand(len(w), 1, lines.shape[2], generator=rng, device=w.device)
-        hum = torch.cat([lines * phase.cos(), lines * phase.sin()], dim=2) @ self.waves  # (B, channels, T)
-        return hum + floor * torch.randn(hum.shape, generator=rng, device=w.device)
+        """Latent vectors (B, latent) -> (B, channels, T)."""
+        amplitudes = self.amplitudes(w).float().unflatten(1, (self.channels, -1))  # (B, channels, frequencies + 1)
+        hum_amplitude, noise_amplitude = amplitudes[:, :, :-1], amplitudes[:, :, -1:]
+        phase = 2 * math.pi * torch.rand(len(w), 1, hum_amplitude.shape[2], generator=rng, device=w.device)
+        weights = torch.cat([hum_amplitude * phase.cos(), hum_amplitude * phase.sin()], dim=2)
+        hum: Tensor = weights @ self.sines  # (B, channels, 2 frequencies) @ (2 frequencies, T) -> (B, channels, T)
+        noise: Tensor = noise_amplitude * torch.randn(hum.shape, generator=rng, device=w.device)
+        return hum + noise
 
 
 class ConvGenerator(nn.Module):
-    """Noise, class and style -> what a canvas is finished from; numbers of the whole beat come from `Numbers`.
+    """Generates the signal of a beat with convolutions, given its scalars.
 
-    Most of the work is done at a quarter of the sampling rate, where a step costs a third; the last two layers
-    write four samples at a time and smooth the seams.
+    Most layers work at a quarter of the sampling rate or less, where a step takes a third of the time. The last two
+    layers compute patches of four samples and smooth the transitions between them.
 
     Args:
-        channels: channels of the signal, C.
-        n_numbers: numbers of the whole beat, E.
-        n_times: samples of a beat, T.
+        canvas: gives the shape of the beats.
         n_classes: number of classes.
-        n_styles: number of styles.
+        n_records: number of records.
         latent: width of the noise.
-        hidden: channels at a quarter of the rate; they double twice towards the coarsest level.
+        hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        n_numbers: int,
-        n_times: int,
-        n_classes: int,
-        n_styles: int,
-        *,
-        latent: int = 64,
-        hidden: int = 64,
-    ) -> None:
+    def __init__(self, *, canvas: Canvas, n_classes: int, n_records: int, latent: int, hidden: int) -> None:
         super().__init__()
-        self.n_times, self.latent = n_times, latent
-        self.numbers = Numbers(n_numbers, n_classes, n_styles)
-        self.first = -(-n_times // (4 * PATCH))  # samples at the coarsest level
-        self.condition = Condition(n_classes, n_styles, latent)
+        self.n_times, self.latent = canvas.n_times, latent
+        self.scalars = ScalarBootstrap(n_scalars=canvas.n_scalars, n_classes=n_classes, n_records=n_records)
+        self.n_coarse = -(-canvas.n_times // COARSEST)  # samples at the coarsest level
+        self.condition = Condition(n_classes, n_records, latent)
         width = 4 * latent
-        given = 2 * latent + n_numbers
-        self.mapping = nn.Sequential(nn.Linear(given, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.start = nn.Linear(width, 4 * hidden * self.first)
-        self.clocks1, self.clocks2 = Clocks(4 * hidden, width), Clocks(2 * hidden, width)
+        n_inputs = 2 * latent + canvas.n_scalars
+        self.mapping = nn.Sequential(nn.Linear(n_inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.start = nn.Linear(width, 4 * hidden * self.n_coarse)
+        self.time1, self.time2 = FourierFeatures(4 * hidden, width), FourierFeatures(2 * hidden, width)
         self.block1 = UpBlock(4 * hidden, 2 * hidden, width)
         self.block2 = UpBlock(2 * hidden, hidden, width)
-        self.patch = nn.Conv2d(hidden, 16 * PATCH, KERNEL, padding=PADDING)
-        self.texture = nn.Linear(width, 16)
-        self.last = nn.Conv2d(16, channels, (1, 9), padding=(0, 4))
-        self.interference = Interference(channels, n_times, width)
+        self.patch = nn.Conv2d(hidden, OUTPUT_CHANNELS * PATCH, KERNEL, padding=PADDING)
+        self.noise_gain = nn.Linear(width, OUTPUT_CHANNELS)
+        self.last = nn.Conv2d(OUTPUT_CHANNELS, canvas.n_channels, (1, 9), padding=(0, 4))
+        self.interference = Interference(canvas.n_channels, canvas.n_times, width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Labels (B,) and styles (B,) -> (B, C + E, T)."""
+    def forward(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Labels (B,), records (B,) -> canvases (B, C+E, T) that need not meet the constraints of the window."""
         z = torch.randn(len(label), self.latent, generator=rng, device=label.device)
-        numbers = self.numbers(label, style, rng)  # (B, E)
-        w = self.mapping(torch.cat([z, self.condition(label, style), numbers], dim=1))  # (B, 4 latent)
-        x = self.start(w).reshape(len(label), 1, self.first, -1).permute(0, 3, 1, 2)
-        x = self.block1(self.clocks1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
-        x = self.block2(self.clocks2(x, w), w, rng)  # (B, hidden, 1, T / 4)
-        x = _spread(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
-        x = torch.addcmul(x, self.texture(w)[:, :, None, None], _white(x, rng))
-        drawn = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]
-        signal = drawn.float() + self.interference(w, rng)
-        return torch.cat([signal, numbers[:, :, None].expand(-1, -1, self.n_times)], dim=1)
+        scalars = self.scalars(label, record, rng)  # (B, E)
+        w = self.mapping(torch.cat([z, self.condition(label, record), scalars], dim=1))  # (B, 4 latent)
+        x = self.start(w).reshape(len(label), 1, self.n_coarse, -1)  # (B, 1, T / 16, 4 hidden)
+        x = x.permute(0, 3, 1, 2)  # (B, 4 hidden, 1, T / 16)
+        x = self.block1(self.time1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
+        x = self.block2(self.time2(x, w), w, rng)  # (B, hidden, 1, T / 4)
+        x = channels_to_time(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
+        x = torch.addcmul(x, self.noise_gain(w)[:, :, None, None], shared_noise(x, rng))
+        waveform = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]  # (B, C, T)
+        signal = waveform.float() + self.interference(w, rng)
+        return torch.cat([signal, scalars[:, :, None].expand(-1, -1, self.n_times)], dim=1)  # (B, E) -> (B, E, T)
 
 
 class ConvCritic(nn.Module):
-    """Canvas, class and style -> how real it looks, (B,).
+    """Scores canvases with convolutions; real ones should score higher. Class and record enter by projection.
 
-    The condition enters as a projection (Miyato and Koyama 2018, ICLR, arXiv:1802.05637).
+    Source of the projection: Miyato and Koyama 2018, ICLR, arXiv:1802.05637.
 
     Args:
-        channels: channels of the canvas.
+        in_channels: channels of the canvases.
         n_times: samples of a beat, T.
         n_classes: number of classes.
-        n_styles: number of styles.
-        hidden: channels at a quarter of the rate; they double twice.
+        n_records: number of records.
+        hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
     """
 
-    def __init__(self, channels: int, n_times: int, n_classes: int, n_styles: int, *, hidden: int = 64) -> None:
+    def __init__(self, *, in_channels: int, n_times: int, n_classes: int, n_records: int, hidden: int) -> None:
         super().__init__()
-        self.n_times = -(-n_times // (4 * PATCH)) * 4 * PATCH
-        self.first = nn.Conv2d(channels, hidden, (1, PATCH), stride=(1, PATCH))
+        n_coarse = -(-n_times // COARSEST)  # samples at the coarsest level
+        self.padded_times = n_coarse * COARSEST
+        self.first = nn.Conv2d(in_channels, hidden, (1, PATCH), stride=(1, PATCH))
         self.blocks = nn.Sequential(DownBlock(hidden, 2 * hidden), DownBlock(2 * hidden, 4 * hidden))
         width = 4 * hidden
-        self.features = nn.Linear(width * (self.n_times // (4 * PATCH)), width)
+        self.features = nn.Linear(width * n_coarse, width)
         self.score = nn.Linear(width, 1)
-        self.condition = Condition(n_classes, n_styles, width)
+        self.condition = Condition(n_classes, n_records, width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, canvas: Tensor, label: Tensor, style: Tensor) -> Tensor:
-        """Canvas (B, channels, T), labels (B,), styles (B,) -> (B,)."""
-        x = F.pad(canvas, (0, self.n_times - canvas.shape[2]), mode="replicate").unsqueeze(2)
-        x = self.blocks(self.first(x.contiguous(memory_format=torch.channels_last)))  # (B, 4 hidden, 1, T / 16)
-        h = F.leaky_relu(self.features(F.leaky_relu(x, 0.2).flatten(1)), 0.2)  # (B, 4 hidden)
-        by_condition = (h * self.condition(label, style)).sum(dim=1) / math.sqrt(h.shape[1])
-        return self.score(h)[:, 0] + by_condition
+    def forward(self, canvas: Tensor, label: Tensor, record: Tensor) -> Tensor:
+        """Canvases (B, in_channels, T), labels (B,), records (B,) -> scores (B,)."""
+        x = F.pad(canvas, (0, self.padded_times - canvas.shape[2]), mode="replicate")
+        x = x.unsqueeze(2).contiguous(memory_format=torch.channels_last)  # (B, in_channels, 1, T)
+        x = self.blocks(self.first(x))  # (B, 4 hidden, 1, T / 16)
+        x = F.leaky_relu(x, 0.2).flatten(1)  # (B, 4 hidden T / 16)
+        h = F.leaky_relu(self.features(x), 0.2)  # (B, 4 hidden)
+        projection = (h * self.condition(label, record)).sum(dim=1) / math.sqrt(h.shape[1])  # (B,)
+        score: Tensor = self.score(h)[:, 0] + projection
+        return score
+
+
+def channels_to_time(x: Tensor, n: int) -> Tensor:
+    """Moves channels to the time axis (1D pixel shuffle): (B, n C, 1, T) -> (B, C, 1, n T).
+
+    In channels-last memory format no data is copied.
+    """
+    b, channels, _, n_times = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(b, 1, n * n_times, channels // n)  # (B, 1, T, n C) -> (B, 1, n T, C)
+    return x.permute(0, 3, 1, 2)  # (B, C, 1, n T)
+
+
+def shared_noise(like: Tensor, rng: torch.Generator | None) -> Tensor:
+    """Returns white noise (B, 1, 1, T) for all channels of a tensor (B, C, 1, T)."""
+    return torch.randn(len(like), 1, 1, like.shape[3], generator=rng, device=like.device, dtype=like.dtype)

@@ -1,4 +1,7 @@
-"""What all generators have in common."""
+"""The interface of the generators.
+
+Input: labels (B,), records (B,). Output: canvases (B, C + E, T), see `ecg.generators.canvas`.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,60 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ecg.generators.canvas import Canvas, Numbers
+from ecg.generators.bootstrap import ScalarBootstrap
+from ecg.generators.canvas import Canvas
 
 
 class Generator(nn.Module, ABC):
-    """One or two players that take turns; each is an attribute of the name that `turns` gives it.
+    """Base class of the generators.
+
+    A generator has one or more players, such as "generator" and "critic". Each player is a submodule of that name with
+    its own optimizer, and each step updates one player. A beat is conditioned on its class and on a record, because
+    recordings differ in morphology and noise.
+
+    A constructor takes `canvas`, `n_classes`, `n_records` and the keys of its configuration schema, all as keyword
+    arguments.
 
     Attributes:
-        turns: names of the players, in the order of their steps, from the start again after the last.
-        canvas: what is drawn on.
+        canvas: converts beats to canvases and back.
+        update_order: the player that each step updates; repeated from the start after the last.
     """
 
-    turns: tuple[str, ...]
     canvas: Canvas
+    update_order: tuple[str, ...]
 
-    def prepare(self, signal: Tensor, rr: Tensor, label: Tensor, style: Tensor) -> None:
-        """Takes from the training beats what is counted and not learnt: signals (n, C, T), RR features (n, R)."""
+    @property
+    def players(self) -> list[str]:
+        """Names of the players, in the order of their first update."""
+        return list(dict.fromkeys(self.update_order))
+
+    def prepare(self, signal: Tensor, rr: Tensor, label: Tensor, record: Tensor) -> None:
+        """Computes the statistics of the training beats that the generator needs before its first update.
+
+        Args:
+            signal: (n, C, T) signals.
+            rr: (n, R) RR features.
+            label: (n,) classes.
+            record: (n,) indices of the records.
+        """
         self.canvas.fit(signal, rr)
-        numbers = self.canvas.encode(signal, rr)[:, self.canvas.n_channels :, 0]  # (n, E)
+        scalars = self.canvas.encode(signal, rr)[:, self.canvas.n_channels :, 0]  # (n, E)
         for module in self.modules():
-            if isinstance(module, Numbers):
-                module.fit(numbers, label, style)
+            if isinstance(module, ScalarBootstrap):
+                module.fit(scalars, label, record)
 
     @abstractmethod
-    def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Labels (B,) and styles (B,) -> canvases (B, C+E, T)."""
+    def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Generates beats: labels (B,), records (B,) -> canvases (B, C+E, T)."""
 
     @abstractmethod
-    def loss(self, turn: str, real: Tensor, label: Tensor, style: Tensor, step: int) -> dict[str, Tensor]:
-        """The "loss" of the player whose turn it is, and what else is worth watching, on canvases (B, C+E, T)."""
+    def loss(self, player: str, real: Tensor, label: Tensor, record: Tensor, step: int) -> dict[str, Tensor]:
+        """Returns the loss of a player as "loss", and further scalars to log.
+
+        Args:
+            player: the player that this step updates.
+            real: (B, C+E, T) canvases of training beats.
+            label: (B,) their classes.
+            record: (B,) indices of their records.
+            step: number of updates so far, of all players together.
+        """

@@ -1,15 +1,15 @@
-"""LSTM-GAN: an LSTM draws a beat, an LSTM with a sigmoid judges it, and every class has a pair of its own.
+"""LSTM-GAN: an LSTM generator and an LSTM critic for each class, with the non-saturating loss. A baseline.
 
-    critic     -E[log D(real)] - E[log(1 - D(fake))]
-    generator  -E[log D(fake)]
+    critic       -E[log D(real)] - E[log(1 - D(fake))]
+    generator    -E[log D(fake)]
 
-This is the GAN this project takes up, as a baseline. Three things are put right: the critic's dropout ends with the
-training, the weights that are kept are the generator's, and the LSTMs run along time. `over="beat"` is the network as
-first published: its LSTM gets the whole beat as one step, so that it is no recurrence at all.
+This is the original LSTM-GAN, corrected: the dropout of the critic is off outside training, the generator's weights
+are saved, and the LSTMs run along time. `over="beat"` is the network as first published: the LSTM receives the beat
+as a single step, so that it has no recurrence.
 
 Source of the loss: Goodfellow et al. 2014, NeurIPS, arXiv:1406.2661.
 
-Input: labels (B,), styles (B,; not used). Output: canvases (B, C + E, T).
+Input: labels (B,), records (B,), which are ignored. Output: canvases (B, C + E, T).
 """
 
 from __future__ import annotations
@@ -23,95 +23,116 @@ from ecg.generators.generator import Generator
 
 
 class LSTMGenerator(nn.Module):
-    """Noise -> (B, channels, T), for one class."""
+    """Generates the beats of one class.
 
-    def __init__(self, channels: int, n_times: int, latent: int, hidden: int, over: str) -> None:
+    Args:
+        n_channels: channels of a canvas.
+        n_times: samples of a beat, T.
+        latent: width of the noise at a step.
+        hidden: width of the LSTM.
+        over: "time" or "beat".
+    """
+
+    def __init__(self, *, n_channels: int, n_times: int, latent: int, hidden: int, over: str) -> None:
         super().__init__()
-        self.channels, self.n_times, self.latent, self.over = channels, n_times, latent, over
+        self.n_channels, self.n_times, self.latent, self.over = n_channels, n_times, latent, over
         self.lstm = nn.LSTM(latent, hidden, num_layers=2, batch_first=True)
-        self.last = nn.Linear(hidden, channels if over == "time" else channels * n_times)
+        self.last = nn.Linear(hidden, n_channels if over == "time" else n_channels * n_times)
 
     def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
-        """n beats."""
+        """Number of beats n -> canvases (n, n_channels, T)."""
         steps = self.n_times if self.over == "time" else 1
         noise = torch.randn(n, steps, self.latent, generator=rng, device=self.last.weight.device)
-        # Half of the noise is the same at every step: what the beat is; the other half is its texture.
+        # The first half of the noise is the same at all steps, as a beat has one morphology. The other half varies.
         half = self.latent // 2
-        noise = torch.cat([noise[:, :1, :half].expand(-1, steps, -1), noise[:, :, half:]], dim=2)  # (n, steps, latent)
-        drawn = self.last(self.lstm(noise)[0])  # (n, T, channels) or (n, 1, channels T)
-        return drawn.transpose(1, 2) if self.over == "time" else drawn.reshape(n, self.channels, self.n_times)
+        constant = noise[:, :1, :half].expand(-1, steps, -1)  # (n, 1, half) -> (n, steps, half)
+        outputs = self.lstm(torch.cat([constant, noise[:, :, half:]], dim=2))[0]  # (n, steps, hidden)
+        canvas: Tensor = self.last(outputs)  # (n, T, n_channels) or (n, 1, n_channels T)
+        if self.over == "time":
+            return canvas.transpose(1, 2)  # (n, n_channels, T)
+        return canvas.reshape(n, self.n_channels, self.n_times)  # (n, 1, n_channels T) -> (n, n_channels, T)
 
 
 class LSTMCritic(nn.Module):
-    """Canvas (B, channels, T) -> logit of being real (B,), for one class."""
+    """Scores canvases of one class; the score is the logit of being real.
 
-    def __init__(self, channels: int, n_times: int, hidden: int, dropout: float, over: str) -> None:
+    Args:
+        n_channels: channels of a canvas.
+        n_times: samples of a beat, T.
+        hidden: width of the LSTM.
+        dropout: dropout probability of the features.
+        over: "time" or "beat".
+    """
+
+    def __init__(self, *, n_channels: int, n_times: int, hidden: int, dropout: float, over: str) -> None:
         super().__init__()
         self.over = over
-        self.lstm = nn.LSTM(channels if over == "time" else channels * n_times, hidden, batch_first=True)
+        self.lstm = nn.LSTM(n_channels if over == "time" else n_channels * n_times, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(2 * hidden, 1)
 
     def forward(self, canvas: Tensor) -> Tensor:
-        """See the class."""
-        steps = canvas.transpose(1, 2) if self.over == "time" else canvas.flatten(1).unsqueeze(1)
-        h = self.lstm(steps)[0]  # (B, steps, hidden)
-        return self.score(self.dropout(torch.cat([h.mean(dim=1), h[:, -1]], dim=1)))[:, 0]
+        """Canvases (B, n_channels, T) -> logits (B,)."""
+        # (B, T, n_channels) or (B, 1, n_channels T)
+        sequence = canvas.transpose(1, 2) if self.over == "time" else canvas.flatten(1).unsqueeze(1)
+        h = self.lstm(sequence)[0]  # (B, steps, hidden)
+        features = torch.cat([h.mean(dim=1), h[:, -1]], dim=1)  # (B, 2 hidden)
+        score: Tensor = self.score(self.dropout(features))[:, 0]
+        return score
 
 
 class LSTMGAN(Generator):
-    """A generator and a critic for each class, and their losses.
+    """LSTM-GAN.
 
     Args:
-        canvas: what is drawn on.
+        canvas: converts beats to canvases and back.
         n_classes: number of classes.
-        n_styles: not used.
+        n_records: ignored.
         latent: width of the noise at a step.
         hidden: width of the LSTMs.
-        dropout: in the critic, in training.
-        over: "time", or "beat" for the network as first published.
+        dropout: dropout probability of the critics.
+        over: axis that the LSTMs run along: "time", or "beat" for the network as first published.
     """
 
-    turns = ("critic", "generator")
+    update_order = ("critic", "generator")
 
     def __init__(
-        self,
-        canvas: Canvas,
-        n_classes: int,
-        n_styles: int,
-        *,
-        latent: int = 16,
-        hidden: int = 64,
-        dropout: float = 0.2,
-        over: str = "time",
+        self, *, canvas: Canvas, n_classes: int, n_records: int, latent: int, hidden: int, dropout: float, over: str
     ) -> None:
         super().__init__()
         self.canvas = canvas
-        size = (canvas.channels, canvas.n_times)
-        self.generator = nn.ModuleList(LSTMGenerator(*size, latent, hidden, over) for _ in range(n_classes))
-        self.critic = nn.ModuleList(LSTMCritic(*size, hidden, dropout, over) for _ in range(n_classes))
+        n_channels, n_times = canvas.n_total, canvas.n_times
+        self.generator = nn.ModuleList(
+            LSTMGenerator(n_channels=n_channels, n_times=n_times, latent=latent, hidden=hidden, over=over)
+            for _ in range(n_classes)
+        )
+        self.critic = nn.ModuleList(
+            LSTMCritic(n_channels=n_channels, n_times=n_times, hidden=hidden, dropout=dropout, over=over)
+            for _ in range(n_classes)
+        )
 
-    def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Labels (B,) -> canvases (B, C+E, T)."""
+    def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Labels (B,), records (B,), which are ignored -> canvases (B, C+E, T)."""
         order = torch.argsort(label, stable=True)
         counts = torch.bincount(label, minlength=len(self.generator)).tolist()
-        drawn = torch.cat([draw(n, rng).float() for draw, n in zip(self.generator, counts, strict=True) if n])
-        return self.canvas.finish(drawn[torch.argsort(order)])
+        by_class = [generate(n, rng).float() for generate, n in zip(self.generator, counts, strict=True) if n]
+        return self.canvas.constrain(torch.cat(by_class)[torch.argsort(order)])
 
-    def loss(self, turn: str, real: Tensor, label: Tensor, style: Tensor, step: int) -> dict[str, Tensor]:
-        """The loss of the players whose turn it is, on canvases (B, C+E, T)."""
-        if turn == "generator":
-            return {"loss": F.softplus(-self._score(self.sample(label, style), label)).mean()}
+    def loss(self, player: str, real: Tensor, label: Tensor, record: Tensor, step: int) -> dict[str, Tensor]:
+        """Returns the loss of a player and, for the critic, the mean difference of real and fake logits."""
+        if player == "generator":
+            return {"loss": F.softplus(-self._score(self.sample(label, record), label)).mean()}
         with torch.no_grad():
-            fake = self.sample(label, style)
+            fake = self.sample(label, record)
         d_real, d_fake = self._score(real, label), self._score(fake, label)
         loss = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
         return {"loss": loss, "margin": (d_real - d_fake).mean().detach()}
 
     def _score(self, canvas: Tensor, label: Tensor) -> Tensor:
-        """Logits (B,), each by the critic of the beat's class."""
+        """Returns the logit (B,) of each beat by the critic of its class."""
         score = canvas.new_zeros(len(label))
         for c, critic in enumerate(self.critic):
-            if len(at := torch.nonzero(label == c)[:, 0]):
-                score = score.index_put((at,), critic(canvas[at]).float())
+            positions = torch.nonzero(label == c)[:, 0]
+            if len(positions):
+                score = score.index_put((positions,), critic(canvas[positions]).float())
         return score

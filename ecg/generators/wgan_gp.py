@@ -1,12 +1,13 @@
-"""WGAN-GP: the critic estimates the Wasserstein distance, held to slope 1 by a gradient penalty.
+"""WGAN-GP: the critic estimates the Wasserstein distance; a gradient penalty keeps its slope near 1.
 
-    critic     E[D(fake)] - E[D(real)] + lambda E[(|grad D(x)| - 1)^2],  x between a real and a synthetic beat
-    generator  -E[D(fake)]
+    critic       E[D(fake)] - E[D(real)] + lambda E[(|grad D(x)| - 1)^2],  x between a real and a fake beat
+    generator    -E[D(fake)]
 
-Source: Gulrajani et al. 2017, NeurIPS, "Improved training of Wasserstein GANs", arXiv:1704.00028. Here one generator
-makes all classes, so that the rare ones borrow from the frequent.
+One generator is fitted to all classes, so that the rare classes profit from the frequent ones.
 
-Input: labels (B,), styles (B,). Output: canvases (B, C + E, T).
+Source: Gulrajani et al. 2017, NeurIPS, "Improved training of Wasserstein GANs", arXiv:1704.00028.
+
+Input: labels (B,), records (B,). Output: canvases (B, C + E, T).
 """
 
 from __future__ import annotations
@@ -20,59 +21,66 @@ from ecg.generators.generator import Generator
 
 
 class WGANGP(Generator):
-    """Generator, critic and their losses.
+    """WGAN-GP with convolutional networks.
 
     Args:
-        canvas: what is drawn on.
+        canvas: converts beats to canvases and back.
         n_classes: number of classes.
-        n_styles: number of styles.
+        n_records: number of records.
         latent: width of the noise.
         hidden: channels at a quarter of the sampling rate.
-        n_critic: steps of the critic for each of the generator.
-        penalty: lambda, the weight of the gradient penalty.
+        n_critic: updates of the critic for each update of the generator.
+        penalty: weight of the gradient penalty, lambda.
     """
 
     def __init__(
         self,
+        *,
         canvas: Canvas,
         n_classes: int,
-        n_styles: int,
-        *,
-        latent: int = 64,
-        hidden: int = 64,
-        n_critic: int = 3,
-        penalty: float = 10.0,
+        n_records: int,
+        latent: int,
+        hidden: int,
+        n_critic: int,
+        penalty: float,
     ) -> None:
         super().__init__()
         self.canvas, self.penalty = canvas, penalty
-        size = (canvas.channels, canvas.n_times, n_classes, n_styles)
-        drawn = (canvas.n_channels, canvas.n_numbers)
-        self.generator = ConvGenerator(*drawn, *size[1:], latent=latent, hidden=hidden)
-        seen = (canvas.channels + canvas.n_channels, *size[1:])
-        self.critic = ConvCritic(*seen, hidden=hidden)
-        self.turns = ("critic",) * n_critic + ("generator",)
+        self.generator = ConvGenerator(
+            canvas=canvas, n_classes=n_classes, n_records=n_records, latent=latent, hidden=hidden
+        )
+        self.critic = ConvCritic(
+            in_channels=canvas.n_total + canvas.n_channels,
+            n_times=canvas.n_times,
+            n_classes=n_classes,
+            n_records=n_records,
+            hidden=hidden,
+        )
+        self.update_order = ("critic",) * n_critic + ("generator",)
 
-    def sample(self, label: Tensor, style: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """Labels (B,) and styles (B,) -> canvases (B, C+E, T)."""
-        return self.canvas.finish(self.generator(label, style, rng))
+    def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """Labels (B,), records (B,) -> canvases (B, C+E, T)."""
+        return self.canvas.constrain(self.generator(label, record, rng))
 
-    def loss(self, turn: str, real: Tensor, label: Tensor, style: Tensor, step: int) -> dict[str, Tensor]:
-        """The loss of the player whose turn it is, and what is worth watching, on canvases (B, C+E, T)."""
-        if turn == "generator":
-            fake = self.canvas.magnified(self.sample(label, style))
-            return {"loss": -self.critic(fake, label, style).float().mean()}
+    def loss(self, player: str, real: Tensor, label: Tensor, record: Tensor, step: int) -> dict[str, Tensor]:
+        """Returns the loss of a player and, for the critic, the estimated distance and the mean slope."""
+        if player == "generator":
+            fake = self.canvas.with_texture(self.sample(label, record))
+            return {"loss": -self.critic(fake, label, record).float().mean()}
         with torch.no_grad():
-            real, fake = self.canvas.magnified(real), self.canvas.magnified(self.sample(label, style))
-        d_real, d_fake = self.critic(torch.cat([real, fake]), label.repeat(2), style.repeat(2)).float().chunk(2)
+            real, fake = self.canvas.with_texture(real), self.canvas.with_texture(self.sample(label, record))
+        scores = self.critic(torch.cat([real, fake]), label.repeat(2), record.repeat(2)).float()  # (2 B,)
+        d_real, d_fake = scores.chunk(2)  # each (B,)
         distance = d_real.mean() - d_fake.mean()
-        slope = self._slope(real, fake, label, style)
+        slope = self._slope(real, fake, label, record)
         loss = -distance + self.penalty * (slope - 1).square().mean()
         return {"loss": loss, "distance": distance.detach(), "slope": slope.mean().detach()}
 
-    def _slope(self, real: Tensor, fake: Tensor, label: Tensor, style: Tensor) -> Tensor:
-        """|grad D(x)| (B,) at a random point between each real and its synthetic beat."""
-        share = torch.rand(len(real), 1, 1, device=real.device)
-        between = (real + share * (fake - real)).requires_grad_()
-        score = self.critic(between, label, style).float().sum()
-        (gradient,) = torch.autograd.grad(score, between, create_graph=True)
-        return gradient.flatten(1).norm(dim=1)
+    def _slope(self, real: Tensor, fake: Tensor, label: Tensor, record: Tensor) -> Tensor:
+        """Returns |grad D(x)| (B,) at a random point x between each real beat and its fake one."""
+        epsilon = torch.rand(len(real), 1, 1, device=real.device)
+        x = (real + epsilon * (fake - real)).requires_grad_()
+        score = self.critic(x, label, record).float().sum()
+        (gradient,) = torch.autograd.grad(score, x, create_graph=True)
+        slope: Tensor = gradient.flatten(1).norm(dim=1)  # (B, C', T) -> (B, C' T) -> (B,)
+        return slope

@@ -1,8 +1,10 @@
-"""CNN + LSTM for heartbeats: two residual blocks, then a bidirectional LSTM and the mean of its outputs.
+"""CNN-LSTM: two residual blocks, a bidirectional LSTM, the mean of its outputs, and the head.
 
-`over="time"` runs the LSTM along the beat: at each of the T // 4 steps it sees all channels. `over="channels"`
-is the network as it was first published for the Kaggle heartbeats: there the *channels* of the feature map are
-the sequence and its samples the features of a step, 161,541 parameters at 187 samples and five classes.
+over="time"        the LSTM runs along time: T // 4 steps with `hidden` features each.
+over="channels"    the network as first published for the Kaggle heartbeats. The LSTM runs along the channels: `hidden`
+                   steps with T // 4 features each. 161,541 parameters for 187 samples, hidden=64, kernel_size=5.
+
+Source: Hochreiter and Schmidhuber 1997, Neural Computation 9:1735-1780 (LSTM).
 
 Input: signals (B, C, T), RR features (B, R). Output: logits (B, n_classes).
 """
@@ -11,48 +13,63 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ecg.models.blocks import Head, ResidualBlock, to_image
+from ecg.models.blocks import Head, ResidualBlocks
+from ecg.models.network import Network
 
 
-class CNNLSTM(nn.Module):
-    """Two residual blocks and a bidirectional LSTM.
+class CNNLSTM(Network):
+    """Residual blocks and a bidirectional LSTM.
 
     Args:
-        n_channels: leads of a beat, C.
-        n_times: samples of a beat, T; at least 4 (kernel_size + 1).
+        n_channels: channels of a beat, C.
+        n_times: samples of a beat, T; at least `min_times`.
         n_classes: number of classes.
-        n_rr: number of RR features; 0 where the window carries none.
+        n_rr: number of RR features, R.
         hidden: channels of the blocks and width of the LSTM in each direction.
-        kernel_size: taps of every convolution.
-        dropout: on the features before the head.
-        over: "time" or "channels", what the LSTM runs along.
+        kernel_size: length of the convolution kernels.
+        dropout: dropout probability of the waveform features.
+        over: axis that the LSTM runs along, "time" or "channels".
     """
 
     def __init__(
         self,
+        *,
         n_channels: int,
         n_times: int,
         n_classes: int,
-        n_rr: int = 0,
-        hidden: int = 64,
-        kernel_size: int = 5,
-        dropout: float = 0.0,
-        over: str = "time",
+        n_rr: int,
+        hidden: int,
+        kernel_size: int,
+        dropout: float,
+        over: str,
     ) -> None:
         super().__init__()
         self.over = over
-        self.blocks = nn.Sequential(
-            ResidualBlock(n_channels, hidden, kernel_size), ResidualBlock(hidden, hidden, kernel_size)
-        )
-        width = hidden if over == "time" else n_times // 4
-        self.lstm = nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
-        self.head = Head(2 * hidden if over == "time" else hidden, n_rr, n_classes, dropout)
+        self.blocks = ResidualBlocks((n_channels, hidden, hidden), kernel_size)
+        # At least 1, so that the constructor accepts beats that are too short, and the caller can read `min_times`.
+        step_features = hidden if over == "time" else max(1, n_times // 4)
+        self.lstm = nn.LSTM(step_features, hidden, batch_first=True, bidirectional=True)
+        n_features = 2 * hidden if over == "time" else hidden
+        self.head = Head(n_features=n_features, n_rr=n_rr, n_classes=n_classes, dropout=dropout)
+
+    @property
+    def min_times(self) -> int:
+        """2 * (kernel_size + 1) samples."""
+        return self.blocks.min_times
+
+    def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> (B, 2 * hidden + R), or (B, hidden + R) over channels."""
+        return self.head.embed(self._features(signal), rr)
 
     def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T) and RR features (B, R) -> logits (B, n_classes)."""
-        x = self.blocks(to_image(signal)).squeeze(2)  # (B, hidden, T//4)
+        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
+        logits: Tensor = self.head(self._features(signal), rr)
+        return logits
+
+    def _features(self, signal: Tensor) -> Tensor:
+        x: Tensor = self.blocks(signal)  # (B, hidden, T // 4)
         if self.over == "time":
-            outputs, _ = self.lstm(x.transpose(1, 2))  # (B, T//4, 2*hidden)
-            return self.head(outputs.mean(dim=1), rr)
-        outputs, _ = self.lstm(x)  # (B, hidden, 2*hidden): one step a channel
-        return self.head(outputs.mean(dim=2), rr)
+            outputs: Tensor = self.lstm(x.transpose(1, 2))[0]  # (B, T // 4, hidden) -> (B, T // 4, 2 * hidden)
+            return outputs.mean(dim=1)  # (B, 2 * hidden)
+        outputs = self.lstm(x)[0]  # (B, hidden, T // 4) -> (B, hidden, 2 * hidden)
+        return outputs.mean(dim=2)  # (B, hidden)

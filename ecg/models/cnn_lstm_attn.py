@@ -1,12 +1,15 @@
-"""CNN + LSTM with attention for heartbeats: the LSTM's last states attend over its outputs.
+"""CNN-LSTM with attention: two residual blocks, an LSTM, attention over its outputs, and the head.
 
-Two residual blocks, a unidirectional LSTM, and two queries, its last hidden and its last cell state. Each query
-weighs the outputs of all steps; the larger of the two contexts goes to the head, unit by unit.
+There are two queries, the last hidden state and the last cell state of the LSTM. Each gives one context, the weighted
+sum of the outputs. The features are the element-wise maximum of the two contexts.
 
-`over="time"` runs the LSTM along the beat, scales the scores and takes their softmax, so that the weights say
-where in the beat the network looked. `over="channels"` is the network as it was first published for the Kaggle
-heartbeats: the channels of the feature map are the sequence, the raw scores themselves are the features, 136,965
-parameters at 187 samples and five classes.
+over="time"        the LSTM runs along time: T // 4 steps. The weights are a softmax over the steps.
+over="channels"    the network as first published for the Kaggle heartbeats. The LSTM runs along the channels: `hidden`
+                   steps. The scores are the features; there is no softmax and no context. 136,965 parameters for 187
+                   samples, hidden=64, kernel_size=5.
+
+Source of the attention: Luong et al. 2015, EMNLP, arXiv:1508.04025, "general" score; scaled as in Vaswani et al. 2017,
+NeurIPS, arXiv:1706.03762.
 
 Input: signals (B, C, T), RR features (B, R). Output: logits (B, n_classes).
 """
@@ -16,64 +19,81 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecg.models.blocks import Head, ResidualBlock, to_image
+from ecg.models.blocks import Head, ResidualBlocks
+from ecg.models.network import Network
 
 
-class CNNLSTMAttention(nn.Module):
-    """Two residual blocks, an LSTM, and attention of its last states over its outputs.
+class CNNLSTMAttention(Network):
+    """Residual blocks, an LSTM, and attention over its outputs.
 
     Args:
-        n_channels: leads of a beat, C.
-        n_times: samples of a beat, T; at least 4 (kernel_size + 1).
+        n_channels: channels of a beat, C.
+        n_times: samples of a beat, T; at least `min_times`.
         n_classes: number of classes.
-        n_rr: number of RR features; 0 where the window carries none.
+        n_rr: number of RR features, R.
         hidden: channels of the blocks and width of the LSTM.
-        kernel_size: taps of every convolution.
-        dropout: on the features before the head.
-        over: "time" or "channels", what the LSTM runs along.
+        kernel_size: length of the convolution kernels.
+        dropout: dropout probability of the waveform features.
+        over: axis that the LSTM runs along, "time" or "channels".
     """
 
     def __init__(
         self,
+        *,
         n_channels: int,
         n_times: int,
         n_classes: int,
-        n_rr: int = 0,
-        hidden: int = 64,
-        kernel_size: int = 5,
-        dropout: float = 0.0,
-        over: str = "time",
+        n_rr: int,
+        hidden: int,
+        kernel_size: int,
+        dropout: float,
+        over: str,
     ) -> None:
         super().__init__()
         self.over = over
-        self.blocks = nn.Sequential(
-            ResidualBlock(n_channels, hidden, kernel_size), ResidualBlock(hidden, hidden, kernel_size)
-        )
-        self.lstm = nn.LSTM(hidden if over == "time" else n_times // 4, hidden, batch_first=True)
+        self.blocks = ResidualBlocks((n_channels, hidden, hidden), kernel_size)
+        # At least 1, so that the constructor accepts beats that are too short, and the caller can read `min_times`.
+        step_features = hidden if over == "time" else max(1, n_times // 4)
+        self.lstm = nn.LSTM(step_features, hidden, batch_first=True)
         self.query = nn.Linear(hidden, hidden, bias=False)
-        self.head = Head(hidden, n_rr, n_classes, dropout)
+        self.head = Head(n_features=hidden, n_rr=n_rr, n_classes=n_classes, dropout=dropout)
+
+    @property
+    def min_times(self) -> int:
+        """2 * (kernel_size + 1) samples."""
+        return self.blocks.min_times
+
+    def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> (B, hidden + R)."""
+        return self.head.embed(self._features(signal), rr)
 
     def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T) and RR features (B, R) -> logits (B, n_classes)."""
-        outputs, weights = self._attend(signal)
-        if self.over == "channels":
-            return self.head(weights.amax(dim=1), rr)  # the scores (B, hidden) are the features
-        context = weights @ outputs  # (B, 2, steps) @ (B, steps, hidden) -> (B, 2, hidden)
-        return self.head(context.amax(dim=1), rr)
+        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
+        logits: Tensor = self.head(self._features(signal), rr)
+        return logits
 
     def attention(self, signal: Tensor) -> Tensor:
-        """Weights (B, 2, steps) of the hidden and of the cell state's query for signals (B, C, T).
+        """Returns the weights (B, 2, steps) of the two queries for signals (B, C, T).
 
-        Over time there are T // 4 steps, each 4 samples of the beat, and a row sums to 1; over channels there
-        are `hidden` steps and the weights are raw scores.
+        Over time there are T // 4 steps of 4 samples each, and a row sums to 1. Over channels there are `hidden`
+        steps, and the weights are scores without a softmax.
         """
         return self._attend(signal)[1]
 
+    def _features(self, signal: Tensor) -> Tensor:
+        outputs, weights = self._attend(signal)
+        if self.over == "channels":
+            return weights.amax(dim=1)  # (B, 2, hidden) -> (B, hidden)
+        context = weights @ outputs  # (B, 2, steps) @ (B, steps, hidden) -> (B, 2, hidden)
+        return context.amax(dim=1)  # (B, hidden)
+
     def _attend(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.blocks(to_image(signal)).squeeze(2)  # (B, hidden, T//4)
-        sequence = x.transpose(1, 2) if self.over == "time" else x  # (B, steps, width)
-        outputs, (h, c) = self.lstm(sequence)  # (B, steps, hidden), 2 x (1, B, hidden)
-        query = self.query(torch.cat([h, c]).transpose(0, 1))  # (B, 2, hidden)
+        """Returns the outputs (B, steps, hidden) of the LSTM and the attention weights (B, 2, steps)."""
+        x: Tensor = self.blocks(signal)  # (B, hidden, T // 4)
+        sequence = x.transpose(1, 2) if self.over == "time" else x  # (B, T // 4, hidden) or (B, hidden, T // 4)
+        outputs, (h, c) = self.lstm(sequence)  # (B, steps, hidden), each state (1, B, hidden)
+        states = torch.cat([h, c]).transpose(0, 1)  # (2, B, hidden) -> (B, 2, hidden)
+        query = self.query(states)  # (B, 2, hidden)
         scores = query @ outputs.transpose(1, 2)  # (B, 2, hidden) @ (B, hidden, steps) -> (B, 2, steps)
         if self.over == "channels":
             return outputs, scores

@@ -1,0 +1,1 @@
+"""Methods that correct the class imbalance of the training beats, one per file."""

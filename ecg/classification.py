@@ -1,0 +1,307 @@
+"""What follows the fit of a classifier: evaluate, write, report, track."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_f1_score
+
+from ecg import tracking
+from ecg.callbacks import History, find_callback
+from ecg.checkpoints import load_weights
+from ecg.classifier import Classifier
+from ecg.config.job import command
+from ecg.data.beats import Positions
+from ecg.data.datamodule import BeatDataModule, BeatTensors
+from ecg.evaluation.metrics import evaluate, without_records
+from ecg.evaluation.predictions import Predictions
+from ecg.evaluation.scores import Metrics, RunMetrics, Score
+from ecg.files import atomic_write, write_json
+from ecg.reports import plots
+from ecg.reports.classification_report import ClassificationReport, write_classification_report
+from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
+from ecg.runs import Run
+
+log = logging.getLogger(__name__)
+
+LOGIT_SHIFTS = np.arange(0, 1.01, 0.1)
+
+
+@dataclass(frozen=True)
+class ClassificationResult:
+    """Scores and predictions of a classifier.
+
+    Attributes:
+        metrics: of the validation and test subsets, and of the test subset without some records.
+        predictions: of the validation and test subsets.
+        training: parameters, epochs, duration, device; content of training.json without the history.
+    """
+
+    metrics: RunMetrics
+    predictions: dict[str, Predictions]
+    training: dict[str, Any]
+
+    @property
+    def validation_macro_f1(self) -> float:
+        """The score by which runs are ranked."""
+        value = self.metrics.subsets["validation"].macro.f1.value
+        return float("nan") if value is None else value
+
+
+def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule) -> float:
+    """Evaluates the best epoch, writes and tracks the results; returns the validation macro-F1."""
+    history = find_callback(trainer, History)
+    load_best(trainer, classifier)
+    result = evaluate_classifier(cfg, run, trainer, classifier, data, history)
+    if trainer.is_global_zero:
+        write_results(run, data, result, history)
+        write_classification_report(_report(cfg, run, data, result, history), run.folder / "report.html")
+        _track(trainer, data, result)
+        _print(run, result)
+        run.finish(result.validation_macro_f1)
+    return result.validation_macro_f1
+
+
+# -- evaluate -----------------------------------------------------------------------------------------------------
+
+
+def load_best(trainer: pl.Trainer, classifier: Classifier) -> None:
+    """Loads the weights of the best epoch (the averaged ones, if weights are averaged)."""
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best and Path(best).is_file():
+        classifier.load_state_dict(load_weights(Path(best)))
+
+
+def evaluate_classifier(
+    cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule, history: History
+) -> ClassificationResult:
+    """Scores of the validation and test subsets. The logit shift is chosen on validation beats only."""
+    split, device = data.split, trainer.strategy.root_device
+    positions = {"validation": split.validation, "test": split.test}
+    logits = {name: predict_logits(classifier, data, at, device) for name, at in positions.items()}
+    log_prior = torch.log(data.class_counts() / len(data.train_positions))
+    tau = 0.0
+    if cfg.callbacks.logit_adjustment:
+        tau = best_logit_shift(logits["validation"], torch.from_numpy(data.labels[split.validation]), log_prior)
+    predictions = {name: _predictions(data, at, logits[name] - tau * log_prior) for name, at in positions.items()}
+    subsets = dict(predictions)
+    for name, records in data.protocol.test_subsets(data.source).items():
+        subsets[name] = without_records(predictions["test"], records)
+    metrics = {name: _metrics(cfg, data, subset) for name, subset in subsets.items()}
+    return ClassificationResult(
+        RunMetrics(data.source.simulated, tau, metrics), predictions, _training(run, trainer, classifier, history)
+    )
+
+
+@torch.inference_mode()
+def predict_logits(
+    classifier: Classifier, data: BeatDataModule, positions: Positions, device: torch.device, batch_size: int = 1024
+) -> Tensor:
+    """Logits (n, n_classes) of the beats at `positions`, float32 on the CPU, computed in full precision.
+
+    One process predicts all beats: a distributed sampler would repeat some of them to fill the last batch.
+    """
+    classifier.eval().to(device)
+    beats = BeatTensors(data.tensors, positions)
+    parts = []
+    for index in torch.arange(len(positions)).split(batch_size):
+        batch = beats[index]
+        parts.append(classifier.network(batch.signal.to(device), batch.rr.to(device)).float().cpu())
+    return torch.cat(parts)
+
+
+def best_logit_shift(logits: Tensor, label: Tensor, log_prior: Tensor) -> float:
+    """The tau in [0, 1] with the highest macro-F1 of the logits minus tau times the log prior.
+
+    Post-hoc logit adjustment of Menon et al. 2021, ICLR, arXiv:2007.07314.
+    """
+    f1 = [
+        float(multiclass_f1_score(logits - tau * log_prior, label, logits.shape[1], average="macro"))
+        for tau in LOGIT_SHIFTS
+    ]
+    return float(LOGIT_SHIFTS[int(np.argmax(f1))])
+
+
+def _predictions(data: BeatDataModule, positions: Positions, logits: Tensor) -> Predictions:
+    probability: NDArray[np.float32] = torch.softmax(logits, dim=-1).numpy()
+    return Predictions(
+        label=data.labels[positions],
+        probability=probability,
+        record=data.beats.record[positions],
+        patient=data.beats.patient[positions],
+        sample=data.beats.sample[positions],
+        classes=data.split.classes,
+    )
+
+
+def _metrics(cfg: DictConfig, data: BeatDataModule, predictions: Predictions) -> Metrics:
+    return evaluate(
+        predictions,
+        by_patient=data.split.by_patient,
+        ec57=data.protocol.ec57,
+        n_bootstrap=cfg.n_bootstrap,
+        seed=cfg.protocol.split_seed,
+    )
+
+
+def _training(run: Run, trainer: pl.Trainer, classifier: Classifier, history: History) -> dict[str, Any]:
+    f1 = [epoch.get("val/macro_f1", 0.0) for epoch in history.epochs]
+    return {
+        "parameters": sum(p.numel() for p in classifier.network.parameters()),
+        "epochs": len(f1),
+        "best_epoch": int(np.argmax(f1)) if f1 else None,
+        "steps": trainer.global_step,
+        "seconds": round(run.seconds, 1),
+        "precision": str(trainer.precision),
+        "device": str(trainer.strategy.root_device),
+    }
+
+
+# -- write --------------------------------------------------------------------------------------------------------
+
+
+def write_results(run: Run, data: BeatDataModule, result: ClassificationResult, history: History) -> None:
+    """Writes metrics.json, training.json and predictions.npz, and completes provenance.json."""
+    write_json(run.folder / "metrics.json", result.metrics.to_json())
+    write_json(run.folder / "training.json", {**result.training, "history": history.finite_epochs()})
+    run.add_provenance(beats_sha256=data.beats.digest())
+    if synthetic_set := _synthetic_set(data):
+        run.add_provenance(synthetic_set=synthetic_set)
+    _write_predictions(run.folder / "predictions.npz", result.predictions)
+
+
+def _synthetic_set(data: BeatDataModule) -> dict[str, Any]:
+    """Provenance of the synthetic beats among the training beats."""
+    return data.balanced.provenance if data.balanced else {}
+
+
+def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
+    subsets = list(predictions.values())
+    columns = {
+        name: np.concatenate([getattr(subset, name) for subset in subsets])
+        for name in ("record", "patient", "sample", "label", "probability")
+    }
+    columns["subset"] = np.repeat(list(predictions), [len(subset.label) for subset in subsets])
+    columns["classes"] = np.array(subsets[0].classes)
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **columns)  # type: ignore[arg-type]
+
+
+# -- report -------------------------------------------------------------------------------------------------------
+
+
+def _report(
+    cfg: DictConfig, run: Run, data: BeatDataModule, result: ClassificationResult, history: History
+) -> ClassificationReport:
+    return ClassificationReport(
+        title=cfg.name,
+        simulated=data.source.simulated,
+        details=_details(cfg, run, data, result.training),
+        warnings=[] if data.split.by_patient else [SHARED_PATIENTS],
+        metrics=result.metrics.subsets,
+        predictions=result.predictions["test"],
+        history=history.columns(),
+        signals=data.beats.signal[data.split.test],
+        sfreq=data.beats.sfreq,
+        overrides=run.overrides,
+        command=command(),
+    )
+
+
+def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str, Any]) -> dict[str, str]:
+    beats, split = data.beats, data.split
+    _, n_channels, n_times = beats.signal.shape
+    window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
+    window += f", {beats.rr.shape[1]} RR features" if beats.rr.shape[1] else ""
+    window += "; lower trace: difference to the median beat of the record" if n_channels == 2 else ""
+    return {
+        "Model": f"{run.choices['model']}, {training['parameters']:,} parameters",
+        "Data": f"{run.choices['data']}, {len(beats):,} beats of {len(set(beats.record))} records",
+        "Beats": window,
+        "Protocol": f"{run.choices['protocol']}: {len(split.train):,} training beats, "
+        f"{len(split.validation):,} validation beats, {len(split.test):,} test beats",
+        "Augmentation": _augmentation(run, data),
+        "Patients": "each in one subset" if split.by_patient else "the same in all subsets",
+        "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, best epoch "
+        f"{training['best_epoch']} by validation macro-F1, {training['precision']} on {training['device']}",
+        "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
+    }
+
+
+def _augmentation(run: Run, data: BeatDataModule) -> str:
+    name = run.choices["augmentation"]
+    if data.balanced is None:
+        return name
+    counts = np.bincount(data.balanced.label).tolist()
+    added = ", ".join(f"{n:,} {data.split.classes[c]}" for c, n in enumerate(counts) if n)
+    removed = len(data.split.train) - len(data.balanced.kept)
+    parts = [f"{added} beats added" if added else "", f"{removed:,} beats removed" if removed else ""]
+    return f"{name}: {', '.join(part for part in parts if part) or 'no beats added'}"
+
+
+# -- track and print ----------------------------------------------------------------------------------------------
+
+
+def _track(trainer: pl.Trainer, data: BeatDataModule, result: ClassificationResult) -> None:
+    test, predictions = result.metrics.subsets["test"], result.predictions["test"]
+    synthetic_set = _synthetic_set(data)
+    tracking.log_classification(
+        trainer.logger,
+        metrics=test,
+        predictions=predictions,
+        figures=lambda: {
+            "confusion matrix": plots.confusion_matrix(test.confusion_matrix, test.classes),
+            "correct and wrong beats": plots.correct_and_wrong_beats(
+                predictions, data.beats.signal[data.split.test], data.beats.sfreq
+            ),
+        },
+        synthetic_set=synthetic_set,
+    )
+    if synthetic_set.get("artifact"):
+        tracking.use_synthetic_set(trainer.logger, synthetic_set["artifact"])
+
+
+def _print(run: Run, result: ClassificationResult) -> None:
+    console = Console()
+    console.print(per_class_table(result.metrics.subsets["test"]))
+    if result.metrics.simulated:
+        console.print(SIMULATED, style="bold yellow")
+    console.print(f"Run folder: {run.folder}", soft_wrap=True)
+    for name in ("report.html", "metrics.json", "predictions.npz", "checkpoints/best.ckpt"):
+        if (run.folder / name).exists():
+            console.print(f"  {run.folder / name}", soft_wrap=True)
+
+
+def per_class_table(metrics: Metrics) -> Table:
+    """The scores of a subset as a table: a row for each class, then the macro mean."""
+
+    def value(score: Score) -> str:
+        return "-" if score.value is None else f"{score.value:.3f}"
+
+    def interval(score: Score) -> str:
+        return value(score) + (f" [{score.low:.3f}, {score.high:.3f}]" if score.low is not None else "")
+
+    names = ("precision", "recall", "f1", "auroc", "auprc")
+    table = Table(
+        title=f"Test: {metrics.n_beats:,} beats, accuracy {interval(metrics.accuracy)}",
+        caption=f"brackets: {metrics.interval}",
+    )
+    for title in ("class", "beats", "precision", "recall", "F1", "AUROC", "AUPRC"):
+        table.add_column(title, justify="left" if title == "class" else "right")
+    for name, row in metrics.per_class.items():
+        table.add_row(name, f"{row.support:,}", *(value(getattr(row, score)) for score in names))
+    macro = metrics.macro
+    table.add_section()
+    table.add_row("macro", "", *((interval if n == "f1" else value)(getattr(macro, n)) for n in names))
+    return table

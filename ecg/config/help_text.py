@@ -1,0 +1,81 @@
+"""The `--help` text: groups with their options, and every key with its default, meaning and valid range.
+
+Hydra's own help composes every configuration many times, which takes seconds, and does not contain the documentation
+of the keys.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ecg.config.schema import SCHEMAS
+
+
+def print_help(root: type, main: Path) -> None:
+    """Prints the help of a program and exits, if the command line has `--help` or `-h`.
+
+    Args:
+        root: schema of the program's configuration.
+        main: the program's main YAML file; the folders of the groups are next to it.
+    """
+    if not {"--help", "-h"} & set(sys.argv[1:]):
+        return
+    program = Path(sys.argv[0]).name
+    print(f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]\n\n{inspect.getdoc(root)}\n")
+    print("  -m         run a sweep: several values of a key or group, separated by commas")
+    print("  --cfg job  print the configuration and exit")
+    print("\nGroups and their options, the default first:")
+    for group, default in _defaults(main).items():
+        print(f"  {group:<22}{', '.join(options(main.parent, group, default))}")
+    print("\nKeys:")
+    _print_keys(root, "")
+    sys.exit(0)
+
+
+def options(conf: Path, group: str, default: str = "") -> list[str]:
+    """The options of a group: the default, then the others in alphabetical order."""
+    names = (path.stem for path in (conf / group).glob("*.yaml"))
+    return sorted(names, key=lambda name: (name != default, name))
+
+
+def _defaults(main: Path) -> dict[str, str]:
+    """The default option of each group, and of the groups nested in them."""
+    top = dict(re.findall(r"^  - (\w+): (\w+)", main.read_text(encoding="utf-8"), re.M))
+    nested = [group for group in SCHEMAS if "/" in group and group.split("/")[0] in top]
+    return dict(sorted({**top, **dict.fromkeys(nested, "none")}.items()))
+
+
+def _print_keys(schema: type, prefix: str) -> None:
+    """Prints a line for each key of a dataclass, and a paragraph for each group below it."""
+    for field in fields(schema):
+        key = f"{prefix}{field.name}"
+        if (group := key.replace(".", "/")) in SCHEMAS:
+            for node in dict.fromkeys(SCHEMAS[group].values()):
+                names = " | ".join(name for name, other in SCHEMAS[group].items() if other is node)
+                print(f"\n  {group}={names}: {inspect.getdoc(node)}")
+                _print_keys(node, f"{key}.")
+        elif is_dataclass(field.default_factory):
+            print(f"\n  {key}: {inspect.getdoc(field.default_factory)}")
+            _print_keys(field.default_factory, f"{key}.")
+        elif not field.name.startswith("_"):
+            print(f"    {f'{key}={_default(field)}':<52}  {_documentation(field)}".rstrip())
+
+
+def _documentation(field: Field[Any]) -> str:
+    limits = field.metadata.get("range") or " | ".join(field.metadata.get("choices", ()))
+    return f"{field.metadata.get('doc', '')}{f' ({limits})' if limits else ''}"
+
+
+def _default(field: Field[Any]) -> str:
+    """A default value, as typed on the command line."""
+    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    if isinstance(value, list):
+        return f"[{','.join(value)}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

@@ -1,0 +1,120 @@
+"""Sources of beats: `Source`, and `RecordSource` for sources that consist of recordings."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import platformdirs
+
+from ecg.data import cache
+from ecg.data.beats import Beats, Positions
+from ecg.data.databases import PublishedSplit
+from ecg.data.recording import Recording
+from ecg.data.window import Window
+from ecg.errors import UserError
+
+
+def data_root() -> Path:
+    """Returns the folder that contains `mitdb/` and so on: `ECG_DATA_DIR`, else a folder in the user's cache."""
+    return Path(os.environ.get("ECG_DATA_DIR") or platformdirs.user_cache_path("ecg") / "data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """A source of beats.
+
+    Attributes:
+        name: its option in the group `data`.
+    """
+
+    simulated: ClassVar[bool] = False  # whether the beats are simulated
+
+    name: str
+
+    @property
+    def published_split(self) -> PublishedSplit | None:
+        """The split by records that the literature uses; None without one."""
+        return None
+
+    @abstractmethod
+    def load_beats(self, window: Window, cache_dir: Path, exclude: Sequence[str] = ()) -> Beats:
+        """Returns the beats, from the cache where they were prepared before.
+
+        Args:
+            window: cuts the recordings.
+            cache_dir: folder of the cache.
+            exclude: records to leave out.
+
+        Raises:
+            UserError: records are missing, damaged or unknown.
+        """
+
+    def kaggle_split(self, beats: Beats) -> tuple[Positions, Positions]:
+        """Returns the positions of the training and of the test beats of the Kaggle heartbeat set.
+
+        Raises:
+            UserError: the Kaggle heartbeat set was not made from this source.
+        """
+        raise UserError(
+            f"protocol=kaggle is a split of the MIT-BIH Arrhythmia Database and does not apply to data={self.name}. "
+            "Use data=mitbih or data=kaggle_csv."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSource(Source):
+    """A source that consists of recordings, which a window cuts into beats.
+
+    Attributes:
+        records: the records to use; None for all.
+    """
+
+    records: Sequence[str] | None
+
+    @abstractmethod
+    def record_names(self) -> Sequence[str]:
+        """Returns the names of all records of the source."""
+
+    @abstractmethod
+    def fingerprint(self, record: str, window: Window) -> str:
+        """Returns a fingerprint of a record, as `window` uses it."""
+
+    @abstractmethod
+    def read(self, record: str, window: Window) -> Recording:
+        """Returns a record, as `window` uses it."""
+
+    def download(self, records: Sequence[str]) -> None:
+        """Downloads the records that are missing, where the source can be downloaded."""
+
+    def load_beats(self, window: Window, cache_dir: Path, exclude: Sequence[str] = ()) -> Beats:
+        """See `Source`."""
+        records = self._selected(exclude)
+        self.download(records)
+        fingerprints = {record: self.fingerprint(record, window) for record in records}
+        key = cache.fingerprint({"window": window.settings(), "records": fingerprints})
+        return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window))
+
+    def _selected(self, exclude: Sequence[str]) -> list[str]:
+        valid = self.record_names()
+        chosen = valid if self.records is None else self.records
+        for where, given in (("data.records", chosen), ("the excluded records", exclude)):
+            if unknown := [record for record in given if record not in valid]:
+                raise UserError(
+                    f"Unknown records in {where}: {', '.join(unknown)}. "
+                    f"Valid records of data={self.name}: {', '.join(valid)}."
+                )
+        selected = [record for record in valid if record in chosen and record not in exclude]
+        if not selected:
+            raise UserError("Every record is excluded. Shorten protocol.exclude or extend data.records.")
+        return selected
+
+    def _cut(self, records: Sequence[str], window: Window) -> Beats:
+        # Threads are enough: most of the work is done by NumPy, which releases the GIL.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return Beats.concatenate(list(pool.map(lambda record: window.cut(self.read(record, window)), records)))

@@ -1,0 +1,221 @@
+"""Windows: how beats are cut out of a recording.
+
+kaggle     annotation  s[i]                s[i+1]               s[i+2]
+           record      R-------------------R--------------------R
+           crop        |-----------------------|                       ends before s[i+1] + int(0.2 (s[i+2] - s[i+1]))
+           beat        |x  x  x  x  x  x  x  x |0  0  0  0  0  0|      every 3rd sample, scaled to [0, 1], zero-padded
+                       0                                        187
+
+centered   record      ----------------R-----------------------------
+           seconds     |-before        0                      after|
+           beat        |x  x  x  x  x  x  x  x  x  x  x  x  x  x  x|   high-passed, resampled, standardised by record
+                       0               peak                        n_times
+
+Source of the window kaggle: the files of https://www.kaggle.com/datasets/shayanfazeli/heartbeat. This rule reproduces
+their values; the description published with them does not.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal as dsp
+
+from ecg.data.aami import labels_from_symbols
+from ecg.data.beats import Beats, Positions
+from ecg.data.features import RR_FEATURES, rr_features
+from ecg.data.recording import Recording
+from ecg.errors import UserError
+
+KAGGLE_TIMES = 187
+KAGGLE_STEP = 3
+
+
+@dataclass(frozen=True)
+class Window(ABC):
+    """Cuts a recording into beats.
+
+    Attributes:
+        lead: "first", "auto" for the recording's preferred lead where it has it and else the first, or a lead's name.
+    """
+
+    name: ClassVar[str]
+    padded: ClassVar[bool]  # whether beats lie in [0, 1] and end in zeros
+    highpass_hz: ClassVar[float | None]  # cut-off of the high-pass filter; None without a filter
+    older_annotations: ClassVar[bool]  # whether older annotations of a record replace its current ones
+
+    lead: str
+
+    @property
+    @abstractmethod
+    def n_times(self) -> int:
+        """Samples of a beat, T."""
+
+    @property
+    @abstractmethod
+    def n_channels(self) -> int:
+        """Channels of a beat, C."""
+
+    @property
+    @abstractmethod
+    def n_rr(self) -> int:
+        """RR features of a beat, R."""
+
+    @property
+    @abstractmethod
+    def peak(self) -> int:
+        """Sample of the annotated R peak in a beat."""
+
+    @abstractmethod
+    def cut(self, recording: Recording) -> Beats:
+        """Returns the beats of a recording, in order.
+
+        Raises:
+            UserError: the recording does not have the lead.
+        """
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what decides how a beat is cut, as JSON-able values; equal for windows that cut alike."""
+        return {"name": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class KaggleWindow(Window):
+    """The window of the Kaggle heartbeat set: from the R peak into the next beat, without RR features.
+
+    Every third sample is kept without a filter. The crop is scaled to [0, 1], then cut or zero-padded to 187 samples.
+    Neighbouring annotations include those of rhythm and noise. The record's length replaces a missing s[i+2]. The last
+    annotation of a record gives no beat.
+    """
+
+    name = "kaggle"
+    padded = True
+    highpass_hz = None
+    older_annotations = True  # the Kaggle set was made with them
+    n_times = KAGGLE_TIMES
+    n_channels = 1
+    n_rr = 0
+    peak = 0
+
+    def cut(self, recording: Recording) -> Beats:
+        """See `Window`."""
+        x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
+        s = np.append(recording.sample, x.size)
+        positions = np.flatnonzero(labels_from_symbols(recording.symbol)[:-1] >= 0)
+        ends = s[positions + 1] + (0.2 * (s[positions + 2] - s[positions + 1])).astype(np.int64)
+        signal = np.zeros((positions.size, 1, KAGGLE_TIMES), np.float32)
+        for row, start, end in zip(signal[:, 0], s[positions], ends, strict=True):
+            crop = x[start:end:KAGGLE_STEP]
+            low, high = crop.min(), crop.max()
+            if high > low:
+                kept = crop[:KAGGLE_TIMES]
+                row[: kept.size] = (kept - low) / (high - low)
+        rr = np.zeros((positions.size, 0), np.float32)
+        return _beats(recording, positions, signal, rr, recording.sfreq / KAGGLE_STEP)
+
+
+@dataclass(frozen=True)
+class CenteredWindow(Window):
+    """A window around the R peak, with RR features.
+
+    The lead is high-passed without phase shift, resampled with an anti-alias filter, and standardised by record:
+    median 0, standard deviation 1. The first and last values are repeated beyond the ends of the record.
+
+    Attributes:
+        before: s before the R peak.
+        after: s after the R peak.
+        sfreq: sampling rate of the beats in Hz.
+        difference: whether a second channel holds the beat minus the median beat of its record. It needs all beats of
+            the record, but no labels.
+    """
+
+    name = "centered"
+    padded = False
+    highpass_hz = 0.5  # respiration and electrode drift lie below
+    older_annotations = False
+    n_rr = len(RR_FEATURES)
+
+    before: float
+    after: float
+    sfreq: float
+    difference: bool
+
+    @property
+    def n_times(self) -> int:
+        """See `Window`."""
+        return self.peak + round(self.after * self.sfreq)
+
+    @property
+    def n_channels(self) -> int:
+        """See `Window`."""
+        return 2 if self.difference else 1
+
+    @property
+    def peak(self) -> int:
+        """See `Window`."""
+        return round(self.before * self.sfreq)
+
+    def cut(self, recording: Recording) -> Beats:
+        """See `Window`."""
+        ratio = Fraction(self.sfreq / recording.sfreq).limit_denominator(1000)
+        x = self._preprocess(recording, ratio)
+        positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
+        peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
+        offsets = np.arange(self.n_times) - self.peak  # (T,)
+        signal = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
+        channels = [signal, signal - np.median(signal, axis=0)] if self.difference else [signal]
+        rr = rr_features(recording.sample[positions] / recording.sfreq)
+        return _beats(recording, positions, np.stack(channels, axis=1), rr, self.sfreq)
+
+    def _preprocess(self, recording: Recording, ratio: Fraction) -> NDArray[np.float64]:
+        """Returns the lead at `ratio` times its sampling rate, filtered and standardised."""
+        x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
+        highpass = dsp.butter(2, self.highpass_hz, "highpass", fs=recording.sfreq, output="sos")
+        x = dsp.sosfiltfilt(highpass, x)
+        x = dsp.resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
+        standardised: NDArray[np.float64] = (x - np.median(x)) / (x.std() or 1.0)
+        return standardised
+
+
+def lead_index(recording: Recording, lead: str) -> int:
+    """Returns the index of a lead in a recording.
+
+    Args:
+        recording: the recording.
+        lead: see `Window`.
+
+    Raises:
+        UserError: the recording does not have the lead.
+    """
+    if lead == "auto":
+        lead = recording.preferred_lead if recording.preferred_lead in recording.leads else "first"
+    if lead == "first":
+        return 0
+    if lead not in recording.leads:
+        raise UserError(
+            f"Record {recording.name} has no lead {lead}. Its leads: {', '.join(recording.leads)}. "
+            f"Choose another lead with data.lead, or exclude the record with 'protocol.exclude=[{recording.name}]'."
+        )
+    return recording.leads.index(lead)
+
+
+def _beats(
+    recording: Recording, positions: Positions, signal: NDArray[np.float32], rr: NDArray[np.float32], sfreq: float
+) -> Beats:
+    """Returns the beats at the given positions among the annotations of a recording."""
+    n = positions.size
+    return Beats(
+        signal=signal,
+        rr=rr,
+        label=labels_from_symbols(recording.symbol)[positions],
+        record=np.full(n, recording.name),
+        patient=np.full(n, recording.patient),
+        sample=recording.sample[positions],
+        last=positions == recording.sample.size - 1,
+        sfreq=sfreq,
+    )

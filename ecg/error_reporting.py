@@ -1,0 +1,133 @@
+"""How the programs end: one message for a mistake of the user, a traceback for a defect of the program."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from ecg.config.job import in_sweep
+from ecg.errors import UserError, file_system_message
+
+Main = Callable[[DictConfig], float | None]
+
+# Hydra raises its errors only with HYDRA_FULL_ERROR=1; otherwise it prints them. The second variable marks that this
+# module set the first one, since a child process inherits both.
+_FULL_ERROR, _SET_HERE = "HYDRA_FULL_ERROR", "ECG_MESSAGES"
+
+
+def job(main: Main) -> Main:
+    """Decorates the function of a job: errors end in a message. A failed job of a sweep does not stop the others."""
+
+    @functools.wraps(main)
+    def attempted(cfg: DictConfig) -> float | None:
+        try:
+            return main(cfg)
+        except Exception as error:
+            if _wants_tracebacks() and not in_sweep():
+                raise
+            message = _job_message(error, cfg)
+            if message is None:
+                traceback.print_exc()
+            if not in_sweep():
+                sys.exit(1 if message is None else f"Error: {message}")
+            _report_failed_job(message or f"{type(error).__name__}: {error}")
+            return None  # unlike NaN, None counts as a failure for sweepers
+
+    return attempted
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Exits with the message of a UserError."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+
+
+@contextmanager
+def composition_errors() -> Iterator[None]:
+    """Exits with one message, if Hydra cannot compose the configuration or create the run folder."""
+    if _wants_tracebacks():
+        yield
+        return
+    before = {name: os.environ.get(name) for name in (_FULL_ERROR, _SET_HERE)}
+    os.environ.update(dict.fromkeys(before, "1"))
+    try:
+        yield
+    except Exception as error:
+        if (message := _composition_message(error)) is None:
+            raise
+        sys.exit(f"Error: {message}")
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _wants_tracebacks() -> bool:
+    return os.environ.get(_FULL_ERROR) == "1" and _SET_HERE not in os.environ
+
+
+def _job_message(error: Exception, cfg: DictConfig) -> str | None:
+    if isinstance(error, UserError):
+        return str(error)
+    folders = {"hydra.run.dir": str(cfg.paths.run_dir)}
+    return file_system_message(error, folders)
+
+
+def _report_failed_job(reason: str) -> None:
+    from ecg.runs import record_failed_job
+
+    hydra = HydraConfig.get()
+    print(f"Error in job {hydra.job.num}: {reason}", file=sys.stderr)
+    record_failed_job(Path(hydra.runtime.output_dir), reason, list(hydra.overrides.task))
+
+
+def _composition_message(error: Exception) -> str | None:
+    """The message for an error raised outside a job; None for a defect."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):  # Optuna's
+        return "No trial of the search finished. The messages above give the reasons."
+    if message := file_system_message(error, {"hydra.run.dir": ""}):
+        return message
+    # An object that cannot be created is a defect of the program.
+    if not isinstance(error, HydraException | OmegaConfBaseException) or isinstance(error, InstantiationException):
+        return None
+    for cause in _causes(error):
+        if isinstance(cause, OmegaConfBaseException):
+            return _key_message(cause)
+    if plugin := re.search(r"'hydra/(?:launcher|sweeper)/(joblib|submitit|optuna)", str(error)):
+        return f"This option needs an extra. Install it with: pip install -e '.[{plugin[1]}]'"
+    # Hydra appends every folder of its search path.
+    return " ".join(str(error).split("Config search path")[0].split())
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        seen.append(current)
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _key_message(error: Any) -> str:
+    first = str(error.msg or error).splitlines()[0]
+    parent = error.parent_node
+    if isinstance(parent, DictConfig) and error.key is not None and error.key not in parent:
+        valid = ", ".join(str(key) for key in parent if not str(key).startswith("_"))
+        return f"Unknown key {error.full_key or error.key}. Valid keys: {valid}."
+    return f"{error.full_key}: {first}." if error.full_key else f"{first}."

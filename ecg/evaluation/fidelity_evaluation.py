@@ -1,0 +1,320 @@
+"""Evaluation of synthetic heartbeats by the measures and gates of `ecg.evaluation.fidelity`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+from sklearn.metrics import precision_recall_fscore_support
+
+from ecg.evaluation.beat_set import BeatSet
+from ecg.evaluation.distances import (
+    BEATS_PER_CLASS,
+    MIN_BEATS,
+    Points,
+    density_coverage,
+    frechet,
+    memorisation,
+    mmd,
+    nearest,
+    waveform_statistics,
+)
+from ecg.evaluation.fidelity import GATES, MEASURES, Fidelity, MeasureResult, MeasureValue
+from ecg.evaluation.networks import discriminator_accuracy, embed, fit_classifier, predict_labels
+from ecg.models.network import Network
+
+Values = dict[str, list[float]]  # measure: one value for each class, NaN for a class with too few beats
+
+
+def failure_controls(train: BeatSet, n_classes: int, rng: np.random.Generator) -> dict[str, BeatSet]:
+    """Returns deliberately bad beats by the keys of `CONTROLS`, at most `BEATS_PER_CLASS` of each class.
+
+    Noise has the mean and the standard deviation of each channel of the training beats; a flat line has the mean. Both
+    have the mean RR features.
+
+    Args:
+        train: training beats.
+        n_classes: number of classes.
+        rng: random generator of the sampling and of the noise.
+    """
+    real = BeatSet.concatenate(*(train.of_class(c).sample(BEATS_PER_CLASS, rng) for c in range(n_classes)))
+    _, first, class_index = np.unique(real.label, return_index=True, return_inverse=True)
+    mean, spread = real.signal.mean(axis=(0, 2), keepdims=True), real.signal.std(axis=(0, 2), keepdims=True)
+    noise = mean + spread * rng.standard_normal(real.signal.shape)
+    mean_rr = np.repeat(real.rr.mean(axis=0, keepdims=True), len(real), axis=0)
+
+    def with_signal(signal: NDArray[Any], rr: NDArray[np.float32]) -> BeatSet:
+        return BeatSet(signal.astype(np.float32), rr, real.label)
+
+    return {
+        "copy": real,
+        "noise": with_signal(noise, mean_rr),
+        "flat": with_signal(mean + 0 * real.signal, mean_rr),
+        "amplitude x5": with_signal(5 * real.signal, real.rr),
+        "one beat": real.take(first[class_index]),
+    }
+
+
+def evaluate_fidelity(
+    synthetic: BeatSet,
+    train: BeatSet,
+    held_out: Mapping[str, BeatSet],
+    classes: Sequence[str],
+    *,
+    classifier: Network,
+    steps: int,
+    sfreq: float,
+    peak: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> dict[str, Fidelity]:
+    """Evaluates synthetic beats by every measure, relative to each held-out subset of real beats.
+
+    Args:
+        synthetic: synthetic beats; `BEATS_PER_CLASS` of each class are compared.
+        train: the beats that the generator was fitted on.
+        held_out: subsets of real beats that the generator was not fitted on, by name.
+        classes: names of the classes.
+        classifier: network fitted on `train` with as many `steps`, in evaluation mode.
+        steps: number of batches of every network that is fitted.
+        sfreq: sampling rate in Hz.
+        peak: sample of the R peak.
+        seed: seed of the sampling and of the networks.
+        progress: receives the number of completed stages and the number of stages after each stage. A stage is one fit
+            of a classifier, the discriminative score of one class, or one comparison with a held-out subset.
+
+    Returns:
+        The fidelity by the names of `held_out`.
+    """
+    rng, n_classes = np.random.default_rng(seed), len(classes)
+    controls = failure_controls(train, n_classes, rng)
+    sets = {"synthetic": synthetic, **controls}
+    evaluator = _Evaluator(
+        train=[train.of_class(c) for c in range(n_classes)],
+        copy=controls["copy"],
+        classifier=classifier,
+        steps=steps,
+        sfreq=sfreq,
+        peak=peak,
+        seed=seed,
+        rng=rng,
+        stages=_Stages(_n_stages(len(sets), len(held_out), n_classes), progress),
+    )
+    prepared = {name: evaluator.prepare(beats) for name, beats in sets.items()}
+    results = {}
+    for subset, real in held_out.items():
+        features = evaluator.features(real)
+        values = {name: evaluator.values(beats, real, features) for name, beats in prepared.items()}
+        reference = evaluator.values(prepared["copy"], real, features) | evaluator.discriminative_scores(real)
+        # The copy has no distance to the training beats. The values of other real beats follow from the definition.
+        reference |= {"memorisation": [1.0] * n_classes, "too_close_fraction": [0.01] * n_classes}
+        counts = {"synthetic": synthetic, "train": train, "held_out": real}
+        results[subset] = _summarise(
+            values, reference, classes, {name: _class_counts(beats, classes) for name, beats in counts.items()}
+        )
+    return results
+
+
+def _n_stages(n_sets: int, n_subsets: int, n_classes: int) -> int:
+    fits = n_sets - 1  # the classifier of the copy is given
+    discriminative_scores = (n_sets + n_subsets) * n_classes
+    comparisons = (n_sets + 1) * n_subsets  # 1 for the real reference
+    return fits + discriminative_scores + comparisons
+
+
+@dataclass
+class _Stages:
+    """Counts completed stages and reports them."""
+
+    total: int
+    report: Callable[[int, int], None]
+    done: int = 0
+
+    def advance(self) -> None:
+        self.done += 1
+        self.report(self.done, self.total)
+
+
+@dataclass(frozen=True)
+class ClassFeatures:
+    """Cached features of the beats of one class, in random order.
+
+    Attributes:
+        embedding: (n, D) features before the head of the classifier.
+        distance: (n,) distance to the nearest training beat.
+        waveform: waveform statistics (n,) by name.
+    """
+
+    embedding: Points
+    distance: NDArray[np.float64]
+    waveform: dict[str, NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.distance)
+
+    def first(self, n: int) -> ClassFeatures:
+        """Returns the features of the first n beats."""
+        waveform = {name: values[:n] for name, values in self.waveform.items()}
+        return ClassFeatures(self.embedding[:n], self.distance[:n], waveform)
+
+
+@dataclass(frozen=True)
+class _PreparedSet:
+    """What is computed once for a set of beats and compared with every held-out subset.
+
+    Attributes:
+        network: classifier fitted on the beats.
+        discriminative: discriminative scores.
+        features: features by class.
+    """
+
+    network: Network
+    discriminative: Values
+    features: list[ClassFeatures]
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    """Fits networks on sets of beats and compares sets of beats.
+
+    Attributes:
+        train: training beats of each class.
+        copy: the training beats that the failure controls are made from.
+        classifier: network fitted on the training beats.
+        steps: number of batches of every network.
+        sfreq: sampling rate in Hz.
+        peak: sample of the R peak.
+        seed: seed of every network and discriminative score.
+        rng: random generator of the samples and permutations.
+        stages: completed stages.
+    """
+
+    train: Sequence[BeatSet]
+    copy: BeatSet
+    classifier: Network
+    steps: int
+    sfreq: float
+    peak: int
+    seed: int
+    rng: np.random.Generator
+    stages: _Stages
+
+    def prepare(self, beats: BeatSet) -> _PreparedSet:
+        """Fits the networks and computes the features of a set."""
+        network = self.classifier
+        if beats is not self.copy:
+            network = fit_classifier(beats, len(self.train), steps=self.steps, seed=self.seed)
+            self.stages.advance()
+        return _PreparedSet(network, self.discriminative_scores(beats), self.features(beats))
+
+    def values(self, beats: _PreparedSet, held_out: BeatSet, held_out_features: Sequence[ClassFeatures]) -> Values:
+        """Returns every measure of a set, relative to a held-out subset."""
+        values = _tstr_scores(beats.network, held_out, len(self.train)) | beats.discriminative
+        values |= self._compare(held_out_features, beats.features)
+        self.stages.advance()
+        return values
+
+    def discriminative_scores(self, beats: BeatSet) -> Values:
+        """Returns the discriminative score of each class: beats against real training beats."""
+        rng, scores = np.random.default_rng(self.seed), []
+        for c, train in enumerate(self.train):
+            sample, real = beats.of_class(c).sample(BEATS_PER_CLASS, rng), self.copy.of_class(c)
+            if beats is self.copy:
+                # Uses disjoint halves, so that no beat appears in both.
+                both = train.sample(2 * BEATS_PER_CLASS, rng)
+                sample, real = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
+            score = np.nan
+            if min(len(sample), len(real)) >= MIN_BEATS:
+                score = abs(discriminator_accuracy(real, sample, steps=self.steps, seed=self.seed) - 0.5)
+            scores.append(score)
+            self.stages.advance()
+        return {"discriminative": scores}
+
+    def features(self, beats: BeatSet) -> list[ClassFeatures]:
+        """Returns the features of the beats of each class."""
+        return [self._class_features(beats.of_class(c), train) for c, train in enumerate(self.train)]
+
+    def _class_features(self, beats: BeatSet, train: BeatSet) -> ClassFeatures:
+        sample = beats.sample(BEATS_PER_CLASS, self.rng)
+        if not len(sample) or not len(train):
+            return ClassFeatures(np.empty((0, 1)), np.empty(0), {})
+        return ClassFeatures(
+            embedding=embed(self.classifier, sample),
+            distance=nearest(sample, train)[0],
+            waveform=waveform_statistics(sample, self.sfreq, self.peak),
+        )
+
+    def _compare(self, real: Sequence[ClassFeatures], fake: Sequence[ClassFeatures]) -> Values:
+        """Returns the distances between equally many real held-out and other beats, class by class."""
+        rows = []
+        for a, b in zip(real, fake, strict=True):
+            n = min(len(a), len(b))
+            rows.append(_distances(a.first(n), b.first(n), self.rng) if n >= MIN_BEATS else {})
+        names = {name for row in rows for name in row}
+        return {name: [row.get(name, np.nan) for row in rows] for name in names}
+
+
+def _tstr_scores(network: Network, held_out: BeatSet, n_classes: int) -> Values:
+    """Returns F1 and recall of each class of a classifier on real held-out beats."""
+    _, recall, f1, n = precision_recall_fscore_support(
+        held_out.label, predict_labels(network, held_out), labels=range(n_classes), zero_division=0
+    )
+    few = n < MIN_BEATS
+    return {
+        "tstr_macro_f1": np.where(few, np.nan, f1).tolist(),
+        "tstr_recall": np.where(few, np.nan, recall).tolist(),
+    }
+
+
+def _distances(real: ClassFeatures, fake: ClassFeatures, rng: np.random.Generator) -> dict[str, float]:
+    """Returns the measures of one class that compare distributions."""
+    mmd_value, mmd_p = mmd(real.embedding, fake.embedding, rng)
+    density, coverage = density_coverage(real.embedding, fake.embedding)
+    ratio, too_close = memorisation(fake.distance, real.distance)
+    return {
+        "frechet": frechet(real.embedding, fake.embedding),
+        "mmd": mmd_value,
+        "mmd_p": mmd_p,
+        "density": density,
+        "coverage": coverage,
+        "memorisation": ratio,
+        "too_close_fraction": too_close,
+        **{f"ks_{name}": float(ks_2samp(x, fake.waveform[name]).statistic) for name, x in real.waveform.items()},
+    }
+
+
+def _class_counts(beats: BeatSet, classes: Sequence[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(beats.label, minlength=len(classes)).tolist(), strict=True))
+
+
+def _summarise(
+    values: Mapping[str, Values], reference: Values, classes: Sequence[str], counts: dict[str, dict[str, int]]
+) -> Fidelity:
+    """Returns measures and gates from the values of each set, by the names "synthetic" and those of `CONTROLS`."""
+    too_few = [np.nan] * len(classes)
+    measures = {}
+    for key, measure in MEASURES.items():
+        columns = {name: of_set.get(key, too_few) for name, of_set in values.items()}
+        columns["reference"] = reference.get(key, too_few)
+        per_class = {name: _measure_value(columns, itemgetter(c)) for c, name in enumerate(classes)}
+        overall = _measure_value(columns, _mean)
+        measures[key] = MeasureResult(measure.title, measure.description, measure.better, overall, per_class)
+    gates = tuple(result for gate in GATES if (result := gate.evaluate(measures)))
+    return Fidelity(tuple(classes), counts, measures, gates, passed=bool(gates) and all(gate.passed for gate in gates))
+
+
+def _measure_value(columns: Mapping[str, Sequence[float]], reduce: Callable[[Sequence[float]], float]) -> MeasureValue:
+    """Returns the reduced columns, to six significant digits; None for NaN."""
+    reduced = {name: reduce(column) for name, column in columns.items()}
+    rounded = {name: None if np.isnan(value) else float(f"{value:.6g}") for name, value in reduced.items()}
+    return MeasureValue(rounded.pop("synthetic"), rounded.pop("reference"), controls=rounded)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Returns the mean without NaN; NaN where all are NaN."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan

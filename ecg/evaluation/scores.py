@@ -1,0 +1,211 @@
+"""Types of the results of a classifier: scores with intervals, EC57 rates, and the metrics of a run.
+
+`to_json` returns dictionaries, lists and numbers, with the fields as keys. `from_json` reverses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+# The scores of each class, and of the mean over the classes.
+CLASS_SCORES = ("precision", "recall", "f1", "auroc", "auprc")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """Base of the result types."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the fields, converted for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Score(_Result):
+    """A score with its 95 % interval.
+
+    Attributes:
+        value: None if the score is undefined.
+        low: lower limit of the interval; None without an interval.
+        high: upper limit of the interval; None without an interval.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class MacroScores(_Result):
+    """Unweighted means over the classes that occur in the truth."""
+
+    precision: Score
+    recall: Score
+    f1: Score
+    auroc: Score
+    auprc: Score
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        return cls(**{name: Score.from_json(data[name]) for name in CLASS_SCORES})
+
+
+@dataclass(frozen=True)
+class ClassScores(_Result):
+    """Scores of one class against all others.
+
+    Attributes:
+        support: number of beats of the class in the truth.
+        precision: positive predictive value.
+        recall: sensitivity.
+        f1: harmonic mean of precision and recall.
+        auroc: area under the ROC curve.
+        auprc: area under the precision-recall curve, computed as average precision.
+    """
+
+    support: int
+    precision: Score
+    recall: Score
+    f1: Score
+    auroc: Score
+    auprc: Score
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        return cls(support=data["support"], **{name: Score.from_json(data[name]) for name in CLASS_SCORES})
+
+
+@dataclass(frozen=True)
+class Rates(_Result):
+    """The rates of ANSI/AAMI EC57 for one class. A rate with a denominator of 0 is None.
+
+    Attributes:
+        se: sensitivity.
+        ppv: positive predictive value, written +P in the standard.
+        fpr: false positive rate.
+    """
+
+    se: float | None
+    ppv: float | None
+    fpr: float | None
+
+
+@dataclass(frozen=True)
+class RecordRates(_Result):
+    """The rates of one class in one record.
+
+    Attributes:
+        n: number of beats of the class in the record.
+        se: sensitivity.
+        ppv: positive predictive value.
+        fpr: false positive rate.
+    """
+
+    n: int
+    se: float | None
+    ppv: float | None
+    fpr: float | None
+
+
+@dataclass(frozen=True)
+class EC57Class(_Result):
+    """The EC57 results of one class.
+
+    Attributes:
+        gross: rates over all beats.
+        record_mean: mean of each rate over the records in which it is defined; None for class F.
+        per_record: rates by record, empty for class F.
+    """
+
+    gross: Rates
+    record_mean: Rates | None
+    per_record: dict[str, RecordRates]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        mean = data["record_mean"]
+        return cls(
+            gross=Rates.from_json(data["gross"]),
+            record_mean=None if mean is None else Rates.from_json(mean),
+            per_record={record: RecordRates.from_json(rates) for record, rates in data["per_record"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class Metrics(_Result):
+    """Metrics of one set of beats.
+
+    Attributes:
+        n_beats: number of beats.
+        n_patients: number of patients.
+        interval: how the intervals are computed, in words.
+        accuracy: fraction of beats with the correct class.
+        mcc: Matthews correlation coefficient.
+        ece: expected calibration error of the predicted class.
+        macro: means over the classes.
+        per_class: scores by class.
+        confusion_matrix: counts (n_classes, n_classes), row truth, column prediction.
+        classes: names of the classes, in the order of the rows.
+        ec57: EC57 results by class; None if they were not requested.
+    """
+
+    n_beats: int
+    n_patients: int
+    interval: str
+    accuracy: Score
+    mcc: Score
+    ece: Score
+    macro: MacroScores
+    per_class: dict[str, ClassScores]
+    confusion_matrix: list[list[int]]
+    classes: tuple[str, ...]
+    ec57: dict[str, EC57Class] | None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        ec57 = data["ec57"]
+        return cls(
+            n_beats=data["n_beats"],
+            n_patients=data["n_patients"],
+            interval=data["interval"],
+            accuracy=Score.from_json(data["accuracy"]),
+            mcc=Score.from_json(data["mcc"]),
+            ece=Score.from_json(data["ece"]),
+            macro=MacroScores.from_json(data["macro"]),
+            per_class={name: ClassScores.from_json(scores) for name, scores in data["per_class"].items()},
+            confusion_matrix=data["confusion_matrix"],
+            classes=tuple(data["classes"]),
+            ec57=None if ec57 is None else {name: EC57Class.from_json(rates) for name, rates in ec57.items()},
+        )
+
+
+@dataclass(frozen=True)
+class RunMetrics(_Result):
+    """Metrics of one training run, stored in metrics.json.
+
+    Attributes:
+        simulated: whether the beats are simulated.
+        logit_shift: multiple of the log class prior that is subtracted from the logits; 0 without adjustment.
+        subsets: metrics by subset: "validation", "test" and parts of the test beats such as "test without 202".
+    """
+
+    simulated: bool
+    logit_shift: float
+    subsets: dict[str, Metrics]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the result that `to_json` has converted."""
+        subsets = {name: Metrics.from_json(metrics) for name, metrics in data["subsets"].items()}
+        return cls(data["simulated"], data["logit_shift"], subsets)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from beats_factories import SIMULATED, make_protocol
+from factories import make_beats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecg.data.beats import Beats
+from ecg.data.physionet import PhysioNet
+from ecg.data.protocols.protocol import Split
+from ecg.data.synthetic_set import (
+    BEATS,
+    CSV,
+    PROVENANCE,
+    Chunk,
+    SyntheticSet,
+    beat_locations,
+    check_compatible,
+    read_set,
+    sha256,
+    write_set,
+)
+from ecg.data.window import CenteredWindow, KaggleWindow
+from ecg.errors import UserError
+
+WINDOW = KaggleWindow("first").settings()
+NO_BEATS: dict[str, Any] = {"patients": [], "samples": {}}
+PROVENANCE_CONTENT = {
+    "classes": list("NSVFQ"),
+    "source": "simulated",
+    "window": WINDOW,
+    "fitted_on": NO_BEATS,
+    "chosen_on": NO_BEATS,
+}
+REAL_BEATS = make_beats(10, {0: 20, 1: 10, 2: 10, 3: 10, 4: 10})
+
+
+def make_chunks(sizes: list[int], seed: int = 0) -> list[Chunk]:
+    rng = np.random.default_rng(seed)
+    signals = [rng.random((n, 1, 187), dtype=np.float32) for n in sizes]
+    return [
+        Chunk(signal, np.zeros((len(signal), 0), np.float32), rng.integers(0, 5, len(signal))) for signal in signals
+    ]
+
+
+def write_example(folder: Path, n: int = 7) -> Path:
+    return write_set(folder, make_chunks([n]), n=n, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+
+
+def make_set(beats: Beats, split: Split, **changes: Any) -> SyntheticSet:
+    """A set whose generator was fitted on the training beats and chosen on the validation beats of a split."""
+    used = {"fitted_on": beat_locations(beats, split.train), "chosen_on": beat_locations(beats, split.validation)}
+    return SyntheticSet(*make_chunks([4])[0], provenance={**PROVENANCE_CONTENT, **used, **changes})
+
+
+def check(synthetic: SyntheticSet, split: Split) -> None:
+    check_compatible(synthetic, REAL_BEATS, split, source="simulated", window=WINDOW)
+
+
+@settings(max_examples=20)
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_set_is_read_as_it_was_written(sizes: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("set")
+    chunks = make_chunks(sizes)
+    write_set(folder / "synthetic", chunks, n=sum(sizes), shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+    read = read_set(folder)
+    np.testing.assert_array_equal(read.signal, np.concatenate([chunk.signal for chunk in chunks]))
+    np.testing.assert_array_equal(read.label, np.concatenate([chunk.label for chunk in chunks]))
+    assert read.rr.shape == (sum(sizes), 0)
+    assert sum(read.provenance["counts"].values()) == read.provenance["n"] == sum(sizes)
+
+
+def test_the_csv_has_188_columns(tmp_path: Path) -> None:
+    (chunk,) = make_chunks([3])
+    write_set(tmp_path, [chunk], n=3, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT, csv=True)
+    table = np.loadtxt(tmp_path / CSV, delimiter=",")
+    np.testing.assert_array_equal(table[:, :187].astype(np.float32), chunk.signal[:, 0])
+    np.testing.assert_array_equal(table[:, 187], chunk.label)
+
+
+def test_beats_of_another_window_have_no_csv(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="window kaggle"):
+        write_set(tmp_path, [], n=0, shape=(2, 192, 8), provenance=PROVENANCE_CONTENT, csv=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / BEATS).unlink(), "contains no synthetic set"),
+        (lambda folder: (folder / PROVENANCE).unlink(), "provenance.json is missing"),
+        (lambda folder: (folder / PROVENANCE).write_text("{"), "is not a JSON object"),
+        (lambda folder: (folder / PROVENANCE).write_text("{}"), "lacks sha256"),
+        (lambda folder: (folder / BEATS).write_bytes((folder / BEATS).read_bytes()[:-100]), "sha256 differs"),
+        (lambda folder: (folder / BEATS).write_bytes((folder / BEATS).read_bytes() + b"x"), "sha256 differs"),
+    ],
+)
+def test_a_damaged_set_is_refused(damage: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    write_example(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=message):
+        read_set(tmp_path)
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    write_example(tmp_path)
+    np.savez(tmp_path / BEATS, signal=np.array([object()]), rr=np.zeros(1), label=np.zeros(1))
+    content = json.loads((tmp_path / PROVENANCE).read_text())
+    (tmp_path / PROVENANCE).write_text(json.dumps({**content, "sha256": sha256(tmp_path / BEATS)}))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_set(tmp_path)
+
+
+def test_an_interrupted_write_keeps_the_previous_set(tmp_path: Path) -> None:
+    before = read_set(write_example(tmp_path))
+
+    def full_disk() -> Iterator[Chunk]:
+        yield make_chunks([3])[0]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_set(tmp_path, full_disk(), n=9, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+    with pytest.raises(ValueError, match="3 beats instead of 9"):
+        write_set(tmp_path, make_chunks([3]), n=9, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+    np.testing.assert_array_equal(read_set(tmp_path).signal, before.signal)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [BEATS, PROVENANCE]
+
+
+def test_the_first_beats_of_each_class_are_selected() -> None:
+    label = np.array([0, 1, 1, 0, 1, 2])
+    synthetic = SyntheticSet(np.zeros((6, 1, 187), np.float32), np.zeros((6, 0), np.float32), label, provenance={})
+    assert synthetic.first({"S": 2, "N": 1}, "runs/1").tolist() == [1, 2, 0]
+    assert synthetic.first({}, "runs/1").tolist() == []
+    with pytest.raises(UserError, match=r"has 1 beats of class V, but 2 are needed.*checkpoint=runs/1.*\{V: 2\}"):
+        synthetic.first({"V": 2}, "runs/1")
+
+
+def test_a_set_of_the_same_split_is_accepted(caplog: pytest.LogCaptureFixture) -> None:
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    check(make_set(REAL_BEATS, split), split)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source": "kaggle_csv"}, "source kaggle_csv instead of simulated"),
+        ({"window": CenteredWindow("auto", 0.7, 0.9, 120.0, True).settings()}, "window name=centered"),
+        ({"classes": list("NSVF")}, "classes N, S, V, F instead of N, S, V, F, Q"),
+    ],
+)
+def test_a_set_of_other_beats_is_refused(changes: dict[str, object], message: str) -> None:
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    with pytest.raises(UserError, match=message):
+        check(make_set(REAL_BEATS, split, **changes), split)
+
+
+def test_beats_of_another_shape_are_refused() -> None:
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    synthetic = make_set(REAL_BEATS, split)
+    with pytest.raises(UserError, match="have shape"):
+        check(replace(synthetic, signal=synthetic.signal[..., :100]), split)
+
+
+def test_leakage_is_refused() -> None:
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    other = make_protocol("random", split_seed=1).split(REAL_BEATS, SIMULATED)
+    with pytest.raises(UserError, match=r"Leakage: .* fitted on .* validation beats"):
+        check(make_set(REAL_BEATS, split), other)
+    with pytest.raises(UserError, match=r"Leakage: .* fitted on .* test beats"):
+        check(make_set(REAL_BEATS, split), replace(other, validation=other.validation[:0]))
+    swapped = replace(split, validation=split.test, test=split.validation)
+    with pytest.raises(UserError, match=r"Leakage: .* epoch was chosen on .* test beats"):
+        check(make_set(REAL_BEATS, split), swapped)
+
+
+def test_other_beats_of_a_test_patient_are_leakage_in_a_split_by_patient() -> None:
+    split = make_protocol("patient_kfold").split(REAL_BEATS, SIMULATED)
+    synthetic = make_set(REAL_BEATS, split)
+    synthetic.provenance["fitted_on"]["patients"].append(str(REAL_BEATS.patient[split.test[0]]))
+    with pytest.raises(UserError, match="test patients"):
+        check(synthetic, split)
+
+
+def test_a_generator_fitted_on_more_beats_than_the_training_beats_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    check(make_set(REAL_BEATS, split), replace(split, train=split.train[::2]))
+    assert "unfair" in caplog.text
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_on_real_records_only_the_same_split_is_accepted(real_data: Path, cache_dir: Path) -> None:
+    source = PhysioNet(name="mitbih", records=None, dir=str(real_data / "mitdb"), url=None)
+    beats = source.load_beats(KaggleWindow("first"), cache_dir)
+    split = make_protocol("kaggle").split(beats, source)
+    synthetic = make_set(beats, split, source="mitbih")
+    check_compatible(synthetic, beats, split, source="mitbih", window=WINDOW)
+    others = (make_protocol("kaggle", split_seed=1), make_protocol("patient_kfold"), make_protocol("random"))
+    for protocol in others:
+        with pytest.raises(UserError, match="fitted on"):
+            check_compatible(synthetic, beats, protocol.split(beats, source), source="mitbih", window=WINDOW)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from factories import make_recording
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ecg.data.window import KAGGLE_TIMES, CenteredWindow, KaggleWindow, Window, lead_index
+from ecg.errors import UserError
+
+
+def centered(**changes: Any) -> CenteredWindow:
+    usual = {"lead": "auto", "before": 0.5, "after": 0.5, "sfreq": 120.0, "difference": True}
+    return CenteredWindow(**{**usual, **changes})
+
+
+WINDOWS: list[Window] = [KaggleWindow("first"), centered(), centered(before=0.31, after=0.77, difference=False)]
+
+
+def kaggle_row(x: NDArray[np.int16], s: list[int], i: int) -> NDArray[np.float64]:
+    """One beat of the Kaggle set, by a direct implementation of the rule."""
+    following = s[i + 2] if i + 2 < len(s) else len(x)
+    end = min(len(x), s[i + 1] + int(0.2 * (following - s[i + 1])))
+    crop = [float(x[t]) for t in range(s[i], end) if (t - s[i]) % 3 == 0]
+    low, high = min(crop), max(crop)
+    row = [(v - low) / (high - low) if high > low else 0.0 for v in crop][:KAGGLE_TIMES]
+    return np.array(row + [0.0] * (KAGGLE_TIMES - len(row)))
+
+
+def triangular_peaks(peaks: list[int], n: int) -> NDArray[np.int16]:
+    """Two leads, the second one with a peak of 17 samples at each position."""
+    signal = np.zeros((2, n), np.int16)
+    for peak in peaks:
+        signal[1, peak - 8 : peak + 9] = 400 - 40 * np.abs(np.arange(-8, 9))
+    return signal
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_a_window_has_the_shape_of_its_beats(window: Window) -> None:
+    recording = make_recording(list(range(500, 3500, 300)), ["N"] * 10)
+    beats = window.cut(recording)
+    assert beats.signal.shape[1:] == (window.n_channels, window.n_times)
+    assert beats.rr.shape[1:] == (window.n_rr,)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_the_r_peak_is_at_the_sample_of_the_window(window: Window) -> None:
+    peaks = [1000, 2500, 4001, 5999, 7000]
+    recording = dataclasses.replace(
+        make_recording(peaks, list("NVNFN"), n=7200), signal=triangular_peaks(peaks, 7200)[::-1], leads=("MLII", "V5")
+    )
+    beats = window.cut(recording)
+    near_peak = beats.signal[:, 0, max(0, window.peak - 30) : window.peak + 30]
+    assert np.abs(near_peak.argmax(axis=1) - min(30, window.peak)).max() <= 1
+
+
+def test_settings_differ_between_windows_that_cut_differently() -> None:
+    texts = [json.dumps(window.settings(), sort_keys=True) for window in (*WINDOWS, KaggleWindow("auto"))]
+    assert len(set(texts)) == len(texts)
+    assert centered(before=0.5).settings() == centered().settings()
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_settings_create_the_window_again(window: Window) -> None:
+    settings = json.loads(json.dumps(window.settings()))
+    assert settings.pop("name") == window.name
+    assert type(window)(**settings) == window
+
+
+@settings(max_examples=60)
+@given(
+    gaps=st.lists(st.integers(1, 700), min_size=2, max_size=25),
+    symbols=st.lists(st.sampled_from(["N", "V", "+", "~", "A", "F", "/", "Q"]), min_size=25, max_size=25),
+    tail=st.integers(1, 900),
+)
+def test_the_kaggle_window_follows_the_rule(gaps: list[int], symbols: list[str], tail: int) -> None:
+    sample = np.cumsum(gaps).tolist()
+    symbol = symbols[: len(sample)]
+    recording = make_recording(sample, symbol, n=sample[-1] + tail)
+    beats = KaggleWindow("first").cut(recording)
+    of_beats = [i for i, name in enumerate(symbol[:-1]) if name not in "+~"]
+    assert beats.sample.tolist() == [sample[i] for i in of_beats]
+    for row, i in zip(beats.signal[:, 0], of_beats, strict=True):
+        np.testing.assert_allclose(row, kaggle_row(recording.signal[0], sample, i), atol=1e-6)
+    assert not beats.last.any()
+
+
+def test_beats_of_the_kaggle_window_are_scaled_and_zero_padded() -> None:
+    beats = KaggleWindow("first").cut(make_recording([10, 310, 610, 910], list("NNNN"), n=1200))
+    # The RR interval of 300 samples and a fifth of the next one, every third sample of them.
+    assert (beats.signal[0, 0, 120:] == 0).all()
+    assert beats.signal[0, 0, :120].max() == 1
+    assert beats.rr.shape == (3, 0)
+    assert beats.sfreq == 120
+
+
+@settings(max_examples=30)
+@given(
+    sfreq=st.sampled_from([100.0, 250.0, 360.0, 1000.0]),
+    target=st.sampled_from([100.0, 120.0, 128.0, 250.0]),
+    before=st.floats(0.1, 1.0),
+    after=st.floats(0.1, 1.5),
+    n_beats=st.integers(1, 12),
+)
+def test_the_centered_window_cuts_every_beat(
+    sfreq: float, target: float, before: float, after: float, n_beats: int
+) -> None:
+    n = int(20 * sfreq)
+    sample = np.linspace(0, n - 1, n_beats).astype(int).tolist()
+    recording = make_recording(sample, ["N"] * n_beats, n=n, sfreq=sfreq)
+    window = centered(before=before, after=after, sfreq=target)
+    beats = window.cut(recording)
+    assert window.n_times == round(before * target) + round(after * target)
+    assert beats.signal.shape == (n_beats, 2, window.n_times)
+    assert beats.rr.shape == (n_beats, 8)
+    assert np.isfinite(beats.signal).all()
+    assert np.isfinite(beats.rr).all()
+    assert beats.last.tolist() == [False] * (n_beats - 1) + [True]
+
+
+def test_the_second_channel_is_the_difference_to_the_median_beat() -> None:
+    peaks = list(range(600, 6600, 600))
+    signal = triangular_peaks(peaks, 7200)
+    signal[1, peaks[4] + 40 : peaks[4] + 60] = 300
+    recording = dataclasses.replace(make_recording(peaks, list("NNNNVNNNNN"), n=7200), signal=signal)
+    beats = centered(lead="MLII").cut(recording)
+    np.testing.assert_array_equal(beats.signal[:, 1], beats.signal[:, 0] - np.median(beats.signal[:, 0], axis=0))
+    difference = np.abs(beats.signal[:, 1]).max(axis=1)
+    assert difference.argmax() == 4
+    assert difference[4] > 5 * np.delete(difference, 4).max()
+
+
+def test_resampling_does_not_alias() -> None:
+    t = np.arange(36000) / 360
+    above_nyquist = np.round(500 * np.sin(2 * np.pi * 110 * t)).astype(np.int16)  # of 120 Hz
+    slow = np.round(500 * np.sin(2 * np.pi * 10 * t)).astype(np.int16)
+    recording = make_recording(list(range(1000, 35000, 300)), ["N"] * 114, n=36000)
+    both = centered().cut(dataclasses.replace(recording, signal=np.stack([above_nyquist + slow] * 2)))
+    clean = centered().cut(dataclasses.replace(recording, signal=np.stack([slow] * 2)))
+    assert np.abs(both.signal - clean.signal).max() < 0.05
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
+def test_beats_do_not_depend_on_gain_and_offset_of_the_record(window: Window) -> None:
+    recording = make_recording(list(range(500, 3500, 300)), ["N"] * 10)
+    louder = dataclasses.replace(recording, signal=recording.signal.astype(np.int32) * 3 + 700)
+    np.testing.assert_allclose(window.cut(recording).signal, window.cut(louder).signal, atol=1e-4)
+
+
+def test_a_flat_signal_gives_finite_beats() -> None:
+    recording = dataclasses.replace(make_recording([10, 300, 600], list("NNN")), signal=np.ones((2, 4000), np.int16))
+    assert (KaggleWindow("first").cut(recording).signal == 0).all()
+    assert np.isfinite(centered().cut(recording).signal).all()
+
+
+def test_a_lead_is_selected_by_position_preference_or_name() -> None:
+    recording = make_recording([10, 300], ["N", "N"])
+    assert lead_index(recording, "first") == 0
+    assert lead_index(recording, "auto") == 1
+    assert lead_index(recording, "V5") == 0
+    assert lead_index(dataclasses.replace(recording, preferred_lead="V5"), "auto") == 0
+    assert lead_index(dataclasses.replace(recording, preferred_lead="ECG1"), "auto") == 0
+    with pytest.raises(UserError, match=r"Record x has no lead II\. Its leads: V5, MLII\."):
+        lead_index(recording, "II")

@@ -1,0 +1,129 @@
+"""Objects built from the configuration: every option of every group runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+from programs import CONF, TINY_DATA, TINY_SYNTH, composed
+
+from ecg import build
+from ecg.config.checks import check_synth, check_train
+from ecg.config.help_text import options
+from ecg.config.schema import SCHEMAS
+from ecg.data.datamodule import BeatDataModule
+from ecg.errors import UserError
+from ecg.runs import Run
+
+NEEDS_MORE = {("protocol", "kaggle"), ("augmentation", "gan"), ("augmentation/balance", "gan")}
+GROUPS = ("model", "loss", "protocol", "augmentation", "augmentation/balance", "callbacks", "trainer")
+CASES = [(group, option) for group in GROUPS for option in options(CONF, group)]
+
+
+def tiny(program: str, cache_dir: Path, *overrides: str) -> DictConfig:
+    small = [*TINY_DATA, "logger=none", f"paths.cache_dir={cache_dir}", "trainer.enable_progress_bar=false"]
+    small += ["model.hidden=8"] if program == "train" else TINY_SYNTH
+    return composed(program, *small, *overrides)
+
+
+def make_run(folder: Path) -> Run:
+    return Run(folder, choices={}, overrides=[], sweep=None, provenance={})
+
+
+@pytest.mark.parametrize(("group", "option"), [case for case in CASES if case not in NEEDS_MORE])
+def test_every_option_builds_and_runs_a_batch(group: str, option: str, tmp_path: Path, cache_dir: Path) -> None:
+    cfg = tiny("train", cache_dir, f"{group}={option}", "trainer.fast_dev_run=true")
+    cfg.trainer.accelerator, cfg.trainer.strategy = "cpu", "auto"
+    check_train(cfg)
+    data = build.classification_data(cfg)
+    trainer = build.classification_trainer(cfg, make_run(tmp_path))
+    trainer.fit(build.classifier(cfg, data), data)
+    assert trainer.global_step == 1
+
+
+@pytest.mark.parametrize("window", ["centered", "kaggle"])
+@pytest.mark.parametrize("generator", SCHEMAS["generator"])
+def test_every_generator_fits_and_samples(generator: str, window: str, tmp_path: Path, cache_dir: Path) -> None:
+    overrides = ["data.n_patients=24", "data.minutes=2", f"data.window={window}", "trainer.fast_dev_run=true"]
+    cfg = tiny("synth", cache_dir, f"generator={generator}", *overrides)
+    check_synth(cfg)
+    data = build.synthesis_data(cfg)
+    synthesizer = build.synthesizer(cfg, data)
+    build.synthesis_trainer(cfg, make_run(tmp_path)).fit(synthesizer, data)
+    chunks = list(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 220), seed=0))
+    assert [len(signal) for signal, _ in chunks] == [1024, 76]
+    for signal, rr in chunks:
+        assert signal.shape[1:] == data.beats.signal.shape[1:]
+        assert rr.shape[1:] == data.beats.rr.shape[1:]
+        assert torch.isfinite(signal).all()
+        assert torch.isfinite(rr).all()
+
+
+@pytest.fixture(scope="module")
+def plain(cache_dir: Path) -> BeatDataModule:
+    return build.classification_data(tiny("train", cache_dir, "protocol=random"))
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.3])
+def test_methods_that_add_beats_add_the_same_numbers(plain: BeatDataModule, cache_dir: Path, fraction: float) -> None:
+    counts = {}
+    for name in ("oversample", "smote"):
+        cfg = tiny("train", cache_dir, "protocol=random", f"augmentation={name}", f"augmentation.fraction={fraction}")
+        counts[name] = build.classification_data(cfg).class_counts().tolist()
+    assert counts["oversample"] == counts["smote"]
+    second = sorted(plain.class_counts().tolist())[-2]
+    for before, after in zip(plain.class_counts().tolist(), counts["smote"], strict=True):
+        assert after == before + max(0, round(fraction * (second - before)))
+
+
+def test_two_corrections_of_the_imbalance_give_a_warning(cache_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    balanced = ("protocol=random", "augmentation=class_balanced")
+    build.classification_data(tiny("train", cache_dir, *balanced, "loss.class_weights=none"))
+    assert not caplog.records
+    build.classification_data(tiny("train", cache_dir, *balanced))
+    assert "both correct the class imbalance" in caplog.text
+
+
+def test_transforms_are_built_only_if_active(plain: BeatDataModule, cache_dir: Path) -> None:
+    off = tiny("train", cache_dir)
+    assert build.transforms(off, plain) is None
+    assert build.mix(off, plain) is None
+    waveform = tiny("train", cache_dir, "augmentation=waveform")
+    assert build.transforms(waveform, plain) is not None
+    assert build.mix(waveform, plain) is None
+    assert build.mix(tiny("train", cache_dir, "augmentation.transforms.cutmix.limit=0.3"), plain) is not None
+
+
+def test_patients_of_own_records_are_set_on_the_command_line(tmp_path: Path) -> None:
+    named = composed("train", "data=wfdb", f"data.dir={tmp_path}", "data.patients={rec1: anna, rec2: anna}")
+    check_train(named)
+    assert build.source(named).patients == {"rec1": "anna", "rec2": "anna"}  # type: ignore[attr-defined]
+    assert build.source(composed("train", "data=wfdb", f"data.dir={tmp_path}")).patients == {}  # type: ignore[attr-defined]
+
+
+def test_beats_that_are_too_short_for_the_network_are_refused(cache_dir: Path) -> None:
+    cfg = tiny("train", cache_dir, "data.before=0.05", "data.after=0.05")
+    with pytest.raises(UserError, match="Beats of 12 samples are too short for this network, which needs 24"):
+        build.classifier(cfg, build.classification_data(cfg))
+
+
+def test_a_class_with_few_training_beats_is_refused_for_generators(cache_dir: Path) -> None:
+    cfg = tiny("synth", cache_dir, "data.n_patients=10")
+    with pytest.raises(UserError, match=r"Class \w has \d+ training beats. A generator needs at least 20"):
+        build.synthesizer(cfg, build.synthesis_data(cfg))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_hardware_that_is_not_available_is_refused() -> None:
+    with pytest.raises(
+        UserError, match=r"trainer.accelerator=gpu is not available on this machine\. Available: auto, cpu"
+    ):
+        build.require_hardware(composed("train", "trainer.accelerator=gpu"))
+
+
+def test_arguments_that_lightning_refuses_are_one_message(tmp_path: Path, cache_dir: Path) -> None:
+    cfg = tiny("train", cache_dir, "trainer.precision=7-half")
+    with pytest.raises(UserError, match="Lightning refuses the trainer: "):
+        build.classification_trainer(cfg, make_run(tmp_path))

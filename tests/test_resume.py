@@ -1,0 +1,226 @@
+"""Runs that are killed, stopped, out of disk space or diverged, and how they continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from programs import TINY_SYNTH, TINY_TRAIN, command, folders, run, run_subprocess
+
+from ecg.data.synthetic_set import read_set
+
+# In float32: sums in bfloat16 depend on the number of threads.
+EXACT = [*TINY_TRAIN, "trainer.precision=32-true", "trainer.max_epochs=5", "logger=none"]
+ONE_EPOCH = [*TINY_TRAIN, "trainer.max_epochs=1", "logger=none"]
+
+
+def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return content
+
+
+def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+
+
+def epochs_done(folder: Path) -> int:
+    try:
+        return int(checkpoint(folder)["epoch"]) + 1
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """Run folder of a run without interruption."""
+    tmp_path = tmp_path_factory.mktemp("uninterrupted")
+    ended = run("train", *EXACT, *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_continues_to_the_same_weights(
+    number: int, uninterrupted: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    folder, arguments = tmp_path / "run", [*EXACT, *folders(tmp_path, cache_dir)]
+    process = start(command("train", *arguments))
+    wait_for(lambda: epochs_done(folder) >= 2, process)
+    process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGTERM)
+    assert epochs_done(folder) < 5
+    if number == signal.SIGTERM:
+        assert f"Continue with resume={folder}" in errors
+        assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+        ended = run("train", *arguments)  # the same command, as a cluster repeats it
+    else:
+        ended = run("train", f"resume={folder}")
+    assert ended.returncode == 0, ended.stderr
+    for name in ("last", "best"):
+        expected, actual = (checkpoint(at, name)["state_dict"] for at in (uninterrupted, folder))
+        assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    assert (folder / "metrics.json").read_bytes() == (uninterrupted / "metrics.json").read_bytes()
+    history = json.loads((folder / "training.json").read_text())["history"]
+    assert [epoch["epoch"] for epoch in history] == list(range(5))
+    assert "logger=none" in yaml.safe_load((folder / "overrides.yaml").read_text())
+    assert len(json.loads((folder / "provenance.json").read_text())["resumed"]) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_fit_of_a_generator_continues_to_the_same_weights(tmp_path: Path, cache_dir: Path) -> None:
+    tiny = [*TINY_SYNTH, "data.minutes=2", "logger=none", "generator=wgan_gp", "trainer.max_epochs=3"]
+    tiny += ["synth.per_class={S: 40, F: 3}", f"paths.cache_dir={cache_dir}"]
+    assert run("synth", *tiny, f"hydra.run.dir={tmp_path}/expected").returncode == 0
+    process = start(command("synth", *tiny, f"hydra.run.dir={tmp_path}/killed"))
+    wait_for(lambda: epochs_done(tmp_path / "killed") >= 1, process)
+    process.kill()
+    process.communicate(timeout=60)
+    ended = run("synth", f"resume={tmp_path}/killed", f"hydra.run.dir={tmp_path}/unused")
+    assert ended.returncode == 0, ended.stderr
+    expected, actual = (checkpoint(tmp_path / name)["state_dict"] for name in ("expected", "killed"))
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[key], actual[key]) for key in expected)
+    np.testing.assert_array_equal(read_set(tmp_path / "killed").signal, read_set(tmp_path / "expected").signal)
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_path: Path, cache_dir: Path) -> None:
+    folder = tmp_path / "run"
+    # Large checkpoints, and many of them.
+    large = ["model.hidden=192", "trainer.limit_train_batches=1", "trainer.max_epochs=15", "callbacks.patience=null"]
+    process = start(command("train", *TINY_TRAIN, *large, "logger=none", *folders(tmp_path, cache_dir)))
+    last, temporary = (folder / "checkpoints" / name for name in ("last.ckpt", ".last.ckpt.tmp"))
+    deadline = time.monotonic() + 120
+    while not (last.exists() and temporary.exists()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=60)
+    assert 0 < epochs_done(folder) < 15
+    ended = run("train", f"resume={folder}")
+    assert ended.returncode == 0, ended.stderr
+    assert epochs_done(folder) == 15
+    assert not temporary.exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path, cache_dir: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    long = ["trainer.max_epochs=500", "logger=none", "callbacks.patience=null", *folders(tmp_path, cache_dir)]
+
+    def accept_interrupts() -> None:
+        # A background job of a shell ignores SIGINT, and its children inherit that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = start(command("train", *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
+    wait_for(last.exists, process)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert f"Interrupted. Last checkpoint: {last}" in errors
+    assert checkpoint(tmp_path / "run")["optimizer_states"]
+
+
+def test_a_finished_run_is_not_repeated(uninterrupted: Path) -> None:
+    before = (uninterrupted / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    ended = run("train", f"resume={uninterrupted}")
+    assert ended.returncode == 0, ended.stderr
+    assert f"Already finished: {uninterrupted}" in ended.stdout
+    assert (uninterrupted / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_a_run_that_cannot_be_resumed_is_one_message(uninterrupted: Path, tmp_path: Path, cache_dir: Path) -> None:
+    assert "config.yaml is missing" in run("train", f"resume={tmp_path}").message
+    message = run("train", "optimizer.lr=1", f"resume={uninterrupted}").message
+    assert "keeps its original overrides. Leave out: optimizer.lr=1" in message
+    other = [*EXACT, "optimizer.lr=0.1", *folders(tmp_path, cache_dir), f"hydra.run.dir={uninterrupted}"]
+    assert f"{uninterrupted} holds another run, which differs in optimizer.lr" in run("train", *other).message
+    assert "multirun.yaml is missing" in run("train", f"sweep.resume={tmp_path}").message
+
+
+def extend(folder: Path, epochs: int) -> None:
+    """Changes a finished run into an interrupted run with more epochs."""
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = epochs
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "status.json").unlink()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path, cache_dir: Path) -> None:
+    assert run("train", *ONE_EPOCH, *folders(tmp_path, cache_dir)).returncode == 0
+    folder = tmp_path / "run"
+    extend(folder, 3)
+    state = checkpoint(folder)
+    weight = next(value for value in state["state_dict"].values() if value.ndim >= 2)
+    weight.fill_(float("nan"))
+    torch.save(state, folder / "checkpoints" / "last.ckpt")
+    message = run("train", f"resume={folder}").message
+    assert "The loss is not finite in epoch 1, batch 0" in message
+    assert "optimizer.lr" in message
+    assert epochs_done(folder) == 1
+    assert "not finite" in json.loads((folder / "status.json").read_text())["reason"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, cache_dir: Path) -> None:
+    assert run("train", *ONE_EPOCH, *folders(tmp_path, cache_dir)).returncode == 0
+    folder = tmp_path / "run"
+    before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
+    extend(folder, 3)
+
+    def limit_file_size() -> None:
+        # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    message = run_subprocess("train", f"resume={folder}", preexec_fn=limit_file_size).message
+    assert "File too large. Free space, or choose another folder with hydra.run.dir=FOLDER" in message
+    assert str(folder) in message
+    assert {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("*.ckpt")} == before
+    ended = run("train", f"resume={folder}")
+    assert ended.returncode == 0, ended.stderr
+    assert epochs_done(folder) == 3
+
+
+@pytest.mark.slow
+def test_two_processes_prepare_the_same_beats_once(tmp_path: Path) -> None:
+    both = []
+    for name in ("a", "b"):
+        overrides = [f"paths.cache_dir={tmp_path}/cache", f"hydra.run.dir={tmp_path}/{name}"]
+        both.append(start(command("train", *ONE_EPOCH, *overrides)))
+    for process in both:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    a, b = ((tmp_path / name / "metrics.json").read_bytes() for name in ("a", "b"))
+    assert a == b
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+    assert not list((tmp_path / "cache").rglob("*.tmp"))
+
+
+def test_a_blocked_w_and_b_folder_gives_one_warning(tmp_path: Path, cache_dir: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "wandb").write_text("a file where W&B needs a folder")
+    ended = run("train", *TINY_TRAIN, "trainer.max_epochs=1", *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    assert (ended.stdout + ended.stderr).count("W&B") == 1
+    assert os.path.getsize(tmp_path / "run" / "metrics.json") > 0
