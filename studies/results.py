@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from ecg.comparison.console import points
+from ecg.comparison.statistics import MeanInterval
 from ecg.config.help_text import options as group_options
 from ecg.config.schema import SCHEMAS
 from ecg.evaluation.fidelity import Fidelity
@@ -149,35 +151,26 @@ def study_table() -> str:
         for configuration in json.loads((RESULTS / f"study_{regime}.json").read_text())["configurations"]:
             difference = (configuration["difference"] or {}).get("test")
             cells = [configuration["name"].removeprefix("augmentation="), str(len(configuration["seeds"]))]
-            cells.append(points(configuration["test"]["macro_f1"]))
-            cells += [points(difference, sign=True), difference["claim"]] if difference else ["–", "–"]
-            lines.append(row([*cells, *(points(configuration["test"][name]) for name in "SVF")]))
+            cells.append(mean_points(configuration["test"]["macro_f1"]))
+            cells += [mean_points(difference, sign=True), difference["claim"]] if difference else ["–", "–"]
+            lines.append(row([*cells, *(mean_points(configuration["test"][name]) for name in "SVF")]))
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def points(interval: dict[str, Any], sign: bool = False) -> str:
-    """Mean and half of the interval, in points: "93.1 ± 0.4"."""
-    mean = f"{100 * interval['mean']:{'+' if sign else ''}.1f}".replace("-", "−")
-    return mean if interval["low"] is None else f"{mean} ± {50 * (interval['high'] - interval['low']):.1f}"
-
-
-def speed_table() -> str:
-    """Beats a second of a training step."""
-    rows = json.loads((RESULTS / "step.json").read_text())["rows"]
-    sizes = sorted({entry["batch_size"] for entry in rows})
-    lines = header(["network", "precision"], [f"batch {size}" for size in sizes])
-    speeds: dict[tuple[str, str], dict[int, int]] = {}
-    for entry in rows:
-        name = entry["network"] + ("" if entry["variant"] == "default" else f", {entry['variant']}")
-        speeds.setdefault((name, entry["precision"]), {})[entry["batch_size"]] = entry["beats_per_second"]
-    for names, speed in speeds.items():
-        lines.append(row([*names, *(f"{speed[size]:,}" if size in speed else "" for size in sizes)]))
-    return "\n".join(lines)
+def mean_points(content: dict[str, Any], sign: bool = False) -> str:
+    """Mean and half of its interval, in points."""
+    return points(MeanInterval(content["mean"], content["low"], content["high"], content["n"]), sign=sign)
 
 
 def costs() -> str:
-    """Time of the transforms and of sampling."""
+    """Speed of a training step, and time of the transforms and of sampling."""
+    steps = json.loads((RESULTS / "step.json").read_text())["rows"]
+    speed = {
+        entry["precision"]: entry["beats_per_second"]
+        for entry in steps
+        if (entry["network"], entry["variant"], entry["batch_size"]) == ("cnn", "default", 128)
+    }
     content = json.loads((RESULTS / "transforms.json").read_text())
     fractions = {entry["transform"]: 100 * entry["fraction_of_step"] for entry in content["rows"]}
     together = fractions.pop("all together")
@@ -185,9 +178,10 @@ def costs() -> str:
     times = ", ".join(f"{e['generator']} {e['microseconds']:,.0f}" for e in sampling if e["precision"] == "bf16-mixed")
     single = f"{min(fractions.values()):.1f} to {max(fractions.values()):.1f} %"
     return (
-        f"A transform takes {single} of a training step of `cnn`, all together {together:.1f} % "
-        f"(`benchmarks/transforms.py`, {content['precision']}). Sampling a beat takes, in microseconds and bf16-mixed: "
-        f"{times} (`benchmarks/sampling.py`)."
+        f"On two cores with AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in float32 and "
+        f"on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training step "
+        f"of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). Sampling a "
+        f"beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
     )
 
 
@@ -207,7 +201,6 @@ TABLES = {
     "inter_patient": inter_patient_table,
     "generators": generators_table,
     "study": study_table,
-    "speed": speed_table,
     "costs": costs,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import io
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 from hydra import compose, initialize_config_dir
@@ -29,7 +31,7 @@ TINY_TRAIN = [*TINY_DATA, "model.hidden=8", "trainer.max_epochs=2", "trainer.acc
 TINY_TRAIN += ["trainer.enable_progress_bar=false"]
 TINY_SYNTH = ["generator.hidden=8", "fit.evaluation_steps=2", "fit.n_compared=20", "fit.n_evaluated=40"]
 TINY_SYNTH += ["trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
-TINY_SYNTH += ["trainer.limit_train_batches=6"]
+TINY_SYNTH += ["trainer.limit_train_batches=6", "protocol.keep={N: 0.05, V: 0.3, Q: 0.5}"]
 register()
 
 
@@ -90,3 +92,13 @@ def run_subprocess(program: str, *arguments: str, **options: object) -> Ended:
 def folders(tmp_path: Path, cache_dir: Path) -> list[str]:
     """Overrides for the folders of a test: the run in `run`, a sweep in `sweep`."""
     return [f"paths.cache_dir={cache_dir}", f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep"]
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module of a file outside the package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

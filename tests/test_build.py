@@ -43,6 +43,7 @@ def test_every_option_builds_and_runs_a_batch(group: str, option: str, tmp_path:
     assert trainer.global_step == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", ["centered", "kaggle"])
 @pytest.mark.parametrize("generator", SCHEMAS["generator"])
 def test_every_generator_fits_and_samples(generator: str, window: str, tmp_path: Path, cache_dir: Path) -> None:

@@ -107,7 +107,7 @@ def test_a_killed_fit_of_a_generator_continues_to_the_same_weights(tmp_path: Pat
 def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_path: Path, cache_dir: Path) -> None:
     folder = tmp_path / "run"
     # Large checkpoints, and many of them.
-    large = ["model.hidden=192", "trainer.limit_train_batches=1", "trainer.max_epochs=15", "callbacks.patience=null"]
+    large = ["model.hidden=192", "trainer.limit_train_batches=1", "trainer.max_epochs=10", "callbacks.patience=null"]
     process = start(command("train", *TINY_TRAIN, *large, "logger=none", *folders(tmp_path, cache_dir)))
     last, temporary = (folder / "checkpoints" / name for name in ("last.ckpt", ".last.ckpt.tmp"))
     deadline = time.monotonic() + 120
@@ -116,10 +116,10 @@ def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_
         assert process.poll() is None
     process.kill()
     process.communicate(timeout=60)
-    assert 0 < epochs_done(folder) < 15
+    assert 0 < epochs_done(folder) < 10
     ended = run("train", f"resume={folder}")
     assert ended.returncode == 0, ended.stderr
-    assert epochs_done(folder) == 15
+    assert epochs_done(folder) == 10
     assert not temporary.exists()
 
 
@@ -142,6 +142,7 @@ def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path, cache_dir: Path) -> No
     assert checkpoint(tmp_path / "run")["optimizer_states"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated(uninterrupted: Path) -> None:
     before = (uninterrupted / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     ended = run("train", f"resume={uninterrupted}")
@@ -150,6 +151,7 @@ def test_a_finished_run_is_not_repeated(uninterrupted: Path) -> None:
     assert (uninterrupted / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_resumed_is_one_message(uninterrupted: Path, tmp_path: Path, cache_dir: Path) -> None:
     assert "config.yaml is missing" in run("train", f"resume={tmp_path}").message
     message = run("train", "optimizer.lr=1", f"resume={uninterrupted}").message
@@ -167,19 +169,20 @@ def extend(folder: Path, epochs: int) -> None:
     (folder / "status.json").unlink()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path, cache_dir: Path) -> None:
     assert run("train", *ONE_EPOCH, *folders(tmp_path, cache_dir)).returncode == 0
     folder = tmp_path / "run"
     extend(folder, 3)
     state = checkpoint(folder)
-    weight = next(value for value in state["state_dict"].values() if value.ndim >= 2)
-    weight.fill_(float("nan"))
+    # The weights that are trained; "state_dict" holds the averaged ones.
+    next(value for value in state["current_model_state"].values() if value.ndim >= 2).fill_(float("nan"))
     torch.save(state, folder / "checkpoints" / "last.ckpt")
     message = run("train", f"resume={folder}").message
-    assert "The loss is not finite in epoch 1, batch 0" in message
+    assert "The loss is not a finite number in epoch 1, batch 0" in message
     assert "optimizer.lr" in message
     assert epochs_done(folder) == 1
-    assert "not finite" in json.loads((folder / "status.json").read_text())["reason"]
+    assert "not a finite number" in json.loads((folder / "status.json").read_text())["reason"]
 
 
 @pytest.mark.slow
@@ -217,6 +220,7 @@ def test_two_processes_prepare_the_same_beats_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_blocked_w_and_b_folder_gives_one_warning(tmp_path: Path, cache_dir: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "wandb").write_text("a file where W&B needs a folder")

@@ -18,6 +18,7 @@ ONE_EPOCH = [*TINY_TRAIN, "trainer.max_epochs=1", "logger=none"]
 TOO_SHORT = ["data.before=0.7,0.02", "data.after=0.03"]  # beats that are too short for the network
 
 
+@pytest.mark.slow
 def test_a_sweep_over_networks_writes_a_run_folder_for_each(tmp_path: Path, cache_dir: Path) -> None:
     ended = run("train", "-m", "model=cnn,cnn_lstm,cnn_lstm_attn", *ONE_EPOCH, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
@@ -27,6 +28,7 @@ def test_a_sweep_over_networks_writes_a_run_folder_for_each(tmp_path: Path, cach
     assert "leaderboard.html" in ended.stdout
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_rows_of_the_table_and_are_repeated(tmp_path: Path, cache_dir: Path) -> None:
     sweep = tmp_path / "sweep"
     ended = run("train", "-m", *ONE_EPOCH, *TOO_SHORT, "seed=1,2", *folders(tmp_path, cache_dir))
@@ -49,6 +51,7 @@ def test_failed_jobs_are_rows_of_the_table_and_are_repeated(tmp_path: Path, cach
     assert again.stdout.count("Already finished") == 1
 
 
+@pytest.mark.slow
 def test_the_folds_of_a_sweep_are_one_test_set(tmp_path: Path, cache_dir: Path) -> None:
     ended = run("train", "-m", *ONE_EPOCH, "protocol.fold=0,1,2", "protocol.n_folds=3", *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr

@@ -37,6 +37,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_set_records_the_beats_it_was_fitted_on(fit: Path) -> None:
     found = read_set(fit)
     assert found.provenance["counts"] == {"S": 40, "F": 3}
@@ -47,6 +48,7 @@ def test_the_set_records_the_beats_it_was_fitted_on(fit: Path) -> None:
     assert found.provenance["generator"]["_target_"].endswith("WGANGP")
 
 
+@pytest.mark.slow
 def test_beats_are_evaluated_on_validation_and_test_beats(fit: Path) -> None:
     subsets = json.loads((fit / "fidelity.json").read_text())["subsets"]
     for subset in ("validation", "test"):
@@ -57,6 +59,7 @@ def test_beats_are_evaluated_on_validation_and_test_beats(fit: Path) -> None:
     assert len(read_set(fit).provenance["gates_on_validation"]) == len(subsets["validation"]["gates"])
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_evaluation(fit: Path) -> None:
     page = (fit / "report.html").read_text(encoding="utf-8")
     assert "Simulated recordings" in page
@@ -101,6 +104,7 @@ def test_problems_of_a_fit_give_a_warning(frechet: list[float], spread: float, m
     assert [bool(re.search(message or "", warning)) for warning in warnings] == ([True] if message else [])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_samples_more_beats_and_the_same_for_the_same_seed(fit: Path, tmp_path: Path) -> None:
     for name, n in (("b", 40), ("c", 50)):
         overrides = [f"checkpoint={fit}", "logger=none", f"synth.per_class={{S: {n}, F: 3}}"]
@@ -131,12 +135,14 @@ def test_failed_jobs_of_a_sweep_are_reported(tmp_path: Path, cache_dir: Path) ->
     assert "2 of 2 jobs did not finish" in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_an_empty_set_is_refused(fit: Path, tmp_path: Path) -> None:
     ended = run("synth", f"checkpoint={fit}", "logger=none", "synth.balance_to=F", f"hydra.run.dir={tmp_path}/run")
     assert "Set the numbers with synth.per_class" in ended.message
     assert not (tmp_path / "run" / "synthetic").exists()
 
 
+@pytest.mark.slow
 def test_the_checkpoint_of_another_generator_is_refused(fit: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     for name in ("fitted.json", "checkpoints/best.ckpt"):

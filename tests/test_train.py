@@ -100,6 +100,7 @@ def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, Ended
         np.testing.assert_allclose(probability, file["probability"][file["subset"] == "test"], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_command_and_seed_give_the_same_metrics(tmp_path: Path, cache_dir: Path) -> None:
     contents = []
     for name in ("a", "b"):
@@ -115,6 +116,7 @@ def test_the_same_command_and_seed_give_the_same_metrics(tmp_path: Path, cache_d
     assert json.loads((tmp_path / "a" / "training.json").read_text())["best_epoch"] == monitored.idxmax()
 
 
+@pytest.mark.slow
 def test_added_beats_are_reported(tmp_path: Path, cache_dir: Path) -> None:
     augmentation = ["augmentation=waveform", "augmentation/balance=smote", "augmentation.transforms.mixup.limit=0.5"]
     overrides = [*TINY_TRAIN, *augmentation, "protocol=random", "logger=none", "trainer.max_epochs=1"]
@@ -124,6 +126,7 @@ def test_added_beats_are_reported(tmp_path: Path, cache_dir: Path) -> None:
     assert "synthetic_set" not in json.loads((tmp_path / "run" / "provenance.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_synthetic_set_is_recorded_in_the_provenance(
     finished: tuple[Path, Ended], tmp_path: Path, cache_dir: Path
 ) -> None:
@@ -152,6 +155,7 @@ def synthetic_set_of(folder: Path, target: Path) -> Path:
     return synthetic_set.write_set(target, [chunk], n=len(beats), shape=shape, provenance=provenance)
 
 
+@pytest.mark.slow
 def test_the_kaggle_files_train(tmp_path: Path, cache_dir: Path) -> None:
     rng = np.random.default_rng(0)
     for name, n in (("mitbih_train", 200), ("mitbih_test", 50)):

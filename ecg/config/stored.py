@@ -34,7 +34,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
         path = group.replace("/", ".")
         target = OmegaConf.select(stored, f"{path}._target_")
         name = OmegaConf.select(stored, f"{path}.name")
-        # Options that share a class are told apart by their name; other classes than ours stay untyped.
+        # Databases share a class and differ in their name. A class outside the schema stays untyped.
         for option, schema in options.items():
             node = OmegaConf.structured(schema)
             if node._target_ == target and name in (None, option):

@@ -36,10 +36,12 @@ def test_the_features_include_the_rr_features() -> None:
     assert widths[1] == widths[0] + 8
 
 
+@pytest.mark.slow
 def test_a_discriminator_does_not_separate_real_from_real_beats() -> None:
     assert abs(discriminator_accuracy(TRAIN, HELD_OUT, steps=60, seed=0) - 0.5) < 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD_BEATS)
 def test_a_discriminator_separates_bad_from_real_beats(name: str) -> None:
     assert discriminator_accuracy(TRAIN, BAD_BEATS[name], steps=60, seed=0) > 0.9

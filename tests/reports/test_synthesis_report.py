@@ -123,6 +123,7 @@ def test_only_simulated_recordings_have_a_notice(tmp_path: Path, simulated: bool
     assert ("Simulated recordings" in write(tmp_path, simulated=simulated).text) == simulated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("channels", "counts"), [(1, (40, 3, 0)), (2, (1, 0, 0))])
 def test_few_synthetic_beats_have_figures(channels: int, counts: tuple[int, ...]) -> None:
     assert draw(make_synthesis_report(channels, counts)) == FIGURES

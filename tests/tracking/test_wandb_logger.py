@@ -52,6 +52,7 @@ def test_disabled_starts_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture
     finish_all(exit_code=0)
 
 
+@pytest.mark.slow
 def test_each_job_of_a_process_has_its_own_run_with_its_exit_code(tmp_path: Path) -> None:
     assert start(tmp_path / "failed", name="failed") is not None
     finish_all(exit_code=1)
@@ -174,6 +175,7 @@ def test_online_without_credentials_runs_offline_without_a_prompt(
     assert files_of_run(tmp_path / "run").name.startswith("offline-run-")
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_gives_an_offline_run(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
