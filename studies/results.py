@@ -179,9 +179,9 @@ def costs() -> str:
     single = f"{min(fractions.values()):.1f} to {max(fractions.values()):.1f} %"
     return (
         f"On two cores with AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in float32 and "
-        f"on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training step "
-        f"of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). Sampling a "
-        f"beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
+        f"on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training "
+        f"step of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). Sampling "
+        f"a beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
     )
 
 

@@ -31,7 +31,7 @@ TINY_TRAIN = [*TINY_DATA, "model.hidden=8", "trainer.max_epochs=2", "trainer.acc
 TINY_TRAIN += ["trainer.enable_progress_bar=false"]
 TINY_SYNTH = ["generator.hidden=8", "fit.evaluation_steps=2", "fit.n_compared=20", "fit.n_evaluated=40"]
 TINY_SYNTH += ["trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
-TINY_SYNTH += ["trainer.limit_train_batches=6", "protocol.keep={N: 0.05, V: 0.3, Q: 0.5}"]
+TINY_SYNTH += ["trainer.limit_train_batches=6"]
 register()
 
 

@@ -15,6 +15,7 @@ README = (ROOT / "README.md").read_text()
 COMMANDS = sorted(set(re.findall(r"python (train|synth)\.py ((?:-m )?(?!sweep\.)[\w./]+=[^`\n]*)", README)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "command"), COMMANDS)
 def test_every_command_composes(program: str, command: str) -> None:
     words = [word for word in shlex.split(command, comments=True) if word != "-m"]

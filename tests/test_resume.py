@@ -89,7 +89,8 @@ def test_a_killed_run_continues_to_the_same_weights(
 @pytest.mark.slow
 def test_a_killed_fit_of_a_generator_continues_to_the_same_weights(tmp_path: Path, cache_dir: Path) -> None:
     tiny = [*TINY_SYNTH, "data.minutes=2", "logger=none", "generator=wgan_gp", "trainer.max_epochs=3"]
-    tiny += ["synth.per_class={S: 40, F: 3}", f"paths.cache_dir={cache_dir}"]
+    tiny += ["protocol.classes=[N,V]", "protocol.keep={N: 0.05}", "synth.per_class={V: 40}"]
+    tiny += [f"paths.cache_dir={cache_dir}"]
     assert run("synth", *tiny, f"hydra.run.dir={tmp_path}/expected").returncode == 0
     process = start(command("synth", *tiny, f"hydra.run.dir={tmp_path}/killed"))
     wait_for(lambda: epochs_done(tmp_path / "killed") >= 1, process)
@@ -107,13 +108,15 @@ def test_a_killed_fit_of_a_generator_continues_to_the_same_weights(tmp_path: Pat
 def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_path: Path, cache_dir: Path) -> None:
     folder = tmp_path / "run"
     # Large checkpoints, and many of them.
-    large = ["model.hidden=192", "trainer.limit_train_batches=1", "trainer.max_epochs=10", "callbacks.patience=null"]
+    large = ["model.hidden=192", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
+    large += ["trainer.max_epochs=10", "callbacks.patience=null"]
     process = start(command("train", *TINY_TRAIN, *large, "logger=none", *folders(tmp_path, cache_dir)))
     last, temporary = (folder / "checkpoints" / name for name in ("last.ckpt", ".last.ckpt.tmp"))
     deadline = time.monotonic() + 120
     while not (last.exists() and temporary.exists()):
         assert time.monotonic() < deadline
         assert process.poll() is None
+        time.sleep(0.0005)
     process.kill()
     process.communicate(timeout=60)
     assert 0 < epochs_done(folder) < 10

@@ -92,6 +92,7 @@ def test_a_job_on_two_devices_runs_in_a_subprocess(tmp_path: Path, cache_dir: Pa
     assert len(set(places)) == len(places) == metrics["test"]["n_beats"] + metrics["validation"]["n_beats"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in options(CONF, "sweep") if name != "common"])
 def test_search_spaces_name_existing_keys(name: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -114,6 +115,7 @@ def test_a_search_survives_a_failed_trial_and_resumes(tmp_path: Path, cache_dir:
     assert again.stdout.count("Already finished") == states.count("finished")
 
 
+@pytest.mark.slow
 def test_a_search_without_a_finished_trial_is_one_message(tmp_path: Path, cache_dir: Path) -> None:
     search = ["sweep=cnn", "hydra.sweeper.n_trials=1", "data.before=0.01", "data.after=0.1"]
     ended = run("train", "-m", *ONE_EPOCH, *search, *folders(tmp_path, cache_dir))

@@ -31,6 +31,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     """Run folder of two epochs of wgan_gp."""
     tmp_path = tmp_path_factory.mktemp("fit")
     overrides = [*TINY_SYNTH, *DATA, "logger=none", "generator=wgan_gp", "trainer.max_epochs=2", FEW]
+    overrides += ["protocol.keep={N: 0.05, V: 0.3, Q: 0.5}"]
     ended = run("synth", *overrides, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     assert "S 40, F 3" in ended.stdout
@@ -70,8 +71,9 @@ def test_the_report_shows_the_evaluation(fit: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_of_generators_ends_in_one_table(tmp_path: Path, cache_dir: Path) -> None:
-    overrides = [*TINY_SYNTH, *DATA, "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1", FEW]
-    overrides += ["trainer.limit_train_batches=2"]
+    overrides = [*TINY_SYNTH, *DATA, "generator=lstm_gan,rectified_flow", "trainer.max_epochs=1"]
+    overrides += ["trainer.limit_train_batches=2", "protocol.classes=[N,F]", "protocol.keep={N: 0.05}"]
+    overrides += ["synth.per_class={F: 3}", "fit.batch_size=16"]
     ended = run("synth", "-m", *overrides, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     table = pd.read_csv(tmp_path / "sweep" / "fidelity.csv")

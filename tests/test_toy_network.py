@@ -35,6 +35,7 @@ class Linear(Network):
 '''
 
 
+@pytest.mark.slow
 def test_a_network_outside_the_package_trains(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "toy_network.py").write_text(NETWORK)
     (tmp_path / "model").mkdir()

@@ -22,6 +22,7 @@ GROUPS["train"] = [*(name for name in GROUPS["train"] if name != "generator"), "
 CASES = [(program, group, name) for program in GROUPS for group in GROUPS[program] for name in options(CONF, group)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "group", "option"), [case for case in CASES if case[2] != "common"])
 def test_every_option_of_every_group_composes(program: str, group: str, option: str) -> None:
     assert composed(program, f"{group}={option}").seed == 1

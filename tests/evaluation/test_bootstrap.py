@@ -129,6 +129,7 @@ def clustered_predictions(n_patients: int, spread: float, rng: np.random.Generat
     return make_predictions(label, probability, patient.astype(str), ("N", "V"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by_patient", "spread"), [(False, 0.0), (True, 0.06)])
 def test_intervals_cover_the_true_value_in_about_95_of_100_cases(by_patient: bool, spread: float) -> None:
     rng = np.random.default_rng(1)

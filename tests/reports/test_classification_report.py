@@ -154,6 +154,7 @@ def test_signals_of_other_beats_are_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["absent class", "no errors", "four classes, many leads", "diverged", "one beat"])
 def test_unusual_predictions_have_figures(case: str) -> None:
     predictions = make_predictions(60, ("N", "S", "V", "F") if case.startswith("four") else ("N", "S"))

@@ -129,11 +129,13 @@ def test_few_synthetic_beats_have_figures(channels: int, counts: tuple[int, ...]
     assert draw(make_synthesis_report(channels, counts)) == FIGURES
 
 
+@pytest.mark.slow
 def test_classes_without_real_beats_have_figures() -> None:
     train, held_out = make_beat_set((0, 2, 40), 2), make_beat_set((0, 40, 1), 3)
     assert draw(make_synthesis_report(1, (40,) * 3, train=train, held_out=held_out)) == FIGURES
 
 
+@pytest.mark.slow
 def test_collapsed_beats_have_figures() -> None:
     beats = make_beat_set((40, 40))
     flat = replace(beats, signal=np.zeros_like(beats.signal))

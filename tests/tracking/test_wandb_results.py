@@ -116,6 +116,7 @@ def _fidelity() -> Fidelity:
 # -- classification -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_run_is_described(classification: TrackedRun) -> None:
     summary = classification.summary
     assert (summary["state"], summary["exit_code"], summary["name"]) == ("finished", 0, "cnn")
@@ -125,6 +126,7 @@ def test_the_run_is_described(classification: TrackedRun) -> None:
     assert (run["run_group"], run["job_type"], run["project"]) == ("sweep", "train", "ecg")
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_best_and_the_last_value_of_a_metric(classification: TrackedRun) -> None:
     summary = classification.summary["summary"]
     assert summary["val/macro_f1"] == {"max": 0.8, "last": 0.7}
@@ -133,6 +135,7 @@ def test_the_summary_has_the_best_and_the_last_value_of_a_metric(classification:
     assert summary["lr-AdamW"] == 0.1
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_test_scores(classification: TrackedRun) -> None:
     summary = classification.summary["summary"]
     assert summary["test/accuracy"] == 0.75
@@ -144,6 +147,7 @@ def test_the_summary_has_the_test_scores(classification: TrackedRun) -> None:
     assert "test/mcc_low" not in summary
 
 
+@pytest.mark.slow
 def test_the_curves_have_the_global_step_as_x_axis(classification: TrackedRun) -> None:
     metrics = [record["metric"] for record in classification.records if record["type"] == "metric"]
     steps = {metric["name"]: metric.get("step_metric") for metric in metrics}
@@ -153,6 +157,7 @@ def test_the_curves_have_the_global_step_as_x_axis(classification: TrackedRun) -
     assert [row["trainer/global_step"] for row in rows] == [0, 10, 20]
 
 
+@pytest.mark.slow
 def test_figures_are_stored_and_the_run_is_small(classification: TrackedRun) -> None:
     for name in ("gallery", "a_figure"):
         assert list(classification.folder.glob(f"files/media/images/figures/{name}*.png"))
@@ -160,6 +165,7 @@ def test_figures_are_stored_and_the_run_is_small(classification: TrackedRun) -> 
     assert size < 500_000
 
 
+@pytest.mark.slow
 def test_the_table_of_classes_has_a_row_for_each_class(classification: TrackedRun) -> None:
     table = classification.table("per_class")
     assert table["columns"] == ["class", "support", "precision", "recall", "f1", "auroc", "auprc"]
@@ -167,6 +173,7 @@ def test_the_table_of_classes_has_a_row_for_each_class(classification: TrackedRu
     assert table["data"][3] == ["F", 0, None, None, None, None, None]
 
 
+@pytest.mark.slow
 def test_the_confusion_matrix_counts_the_predictions(classification: TrackedRun) -> None:
     predictions = make_predictions()
     predicted = predictions.probability.argmax(axis=1)
@@ -175,6 +182,7 @@ def test_the_confusion_matrix_counts_the_predictions(classification: TrackedRun)
     assert sum(counts.values()) == len(predicted)
 
 
+@pytest.mark.slow
 def test_precision_recall_curves_belong_to_their_classes(classification: TrackedRun) -> None:
     curves = classification.table("pr_curves_table")["data"]
     assert {row[0] for row in curves} == {"N", "S", "V", "Q"}
@@ -187,6 +195,7 @@ def test_precision_recall_curves_belong_to_their_classes(classification: Tracked
 # -- synthesis ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_summary_has_the_fidelity(synthesis: TrackedRun) -> None:
     summary = synthesis.summary["summary"]
     for subset in ("validation", "test"):
@@ -197,6 +206,7 @@ def test_the_summary_has_the_fidelity(synthesis: TrackedRun) -> None:
         assert f"fidelity/{subset}/frechet/F" not in summary
 
 
+@pytest.mark.slow
 def test_the_table_of_gates_has_a_row_for_each_gate_and_subset(synthesis: TrackedRun) -> None:
     table = synthesis.table("gates")
     assert table["columns"] == ["subset", "measure", "class", "reached", "required", "passed"]
@@ -205,6 +215,7 @@ def test_the_table_of_gates_has_a_row_for_each_gate_and_subset(synthesis: Tracke
     assert len(table["data"]) == 2 * len(rows)
 
 
+@pytest.mark.slow
 def test_the_synthetic_set_is_an_artifact(synthesis: TrackedRun) -> None:
     artifacts = [record["artifact"] for record in synthesis.records if record["type"] == "artifact"]
     (name,) = [artifact["name"] for artifact in artifacts if artifact["type"] == "synthetic-beats"]
@@ -245,6 +256,7 @@ def _log_everything(logger: Logger | None, folder: Path, drawn: list[str]) -> No
     tracking.use_synthetic_set(logger, "ecg/beats-x:latest")
 
 
+@pytest.mark.slow
 def test_a_broken_run_gives_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run, drawn = BrokenRun(), list[str]()
     _log_everything(SafeWandbLogger(cast(wandb.Run, run)), tmp_path, drawn)
@@ -254,6 +266,7 @@ def test_a_broken_run_gives_one_warning(tmp_path: Path, caplog: pytest.LogCaptur
     assert not drawn
 
 
+@pytest.mark.slow
 def test_a_synthetic_set_that_the_server_lacks_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     logger = SafeWandbLogger(cast(wandb.Run, BrokenRun()))
     with caplog.at_level("INFO"):
@@ -262,6 +275,7 @@ def test_a_synthetic_set_that_the_server_lacks_is_no_failure(caplog: pytest.LogC
     assert not logger.failed
 
 
+@pytest.mark.slow
 def test_other_loggers_are_left_alone(tmp_path: Path) -> None:
     drawn: list[str] = []
     for logger in (None, CSVLogger(tmp_path / "csv")):

@@ -73,6 +73,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[dict[str
     httpd.shutdown()
 
 
+@pytest.mark.slow
 def test_the_report_compares_the_runs_of_a_sweep(
     server: tuple[str, list[dict[str, Any]]], capfd: pytest.CaptureFixture[str]
 ) -> None:
