@@ -130,7 +130,8 @@ def inter_patient_table() -> str:
 def generators_table() -> str:
     """A column for each generator: gates on the test beats, and the time of the fit."""
     runs = read_runs("generators", "kaggle")
-    names = [next(o.split("=")[1] for o in run.overrides if o.startswith("generator=")) for run in runs]
+    chosen = [dict(override.split("=", 1) for override in run.overrides) for run in runs]
+    names = [f"{overrides['generator']}, {overrides['trainer.max_epochs']} epochs" for overrides in chosen]
     lines = header(["on the test beats", "required"], names)
     fidelities = [run.fidelity for run in runs]
     for i, gate in enumerate(fidelities[0].gates):
@@ -139,23 +140,21 @@ def generators_table() -> str:
         assert all((g.measure, g.class_name) == (gate.measure, gate.class_name) for g in gates)
         lines.append(row([title, gate.bound, *(f"{g.reached:.2f} {'✓' if g.passed else '✗'}" for g in gates)]))
     minutes = [f"{run.content['fidelity']['fit']['seconds'] / 60:.0f}" for run in runs]
-    lines += [row(["minutes of the fit", "", *minutes]), ""]
-    return "\n".join([*lines, *(f"* `python synth.py {' '.join(run.overrides)}`" for run in runs)])
+    return "\n".join([*lines, row(["minutes of the fit", "", *minutes])])
 
 
 def study_table() -> str:
-    """For each regime a row for each augmentation: test scores, and the difference to `none` paired by seed."""
-    parts = []
-    for regime, title in (("all", "all training beats"), ("scarce", "a tenth of the training beats")):
-        lines = header([title], ["seeds", "macro-F1", "difference to none", "claim", *"SVF"])
+    """A row for each augmentation: macro-F1, its difference to `none`, the claim, and F1 of F, in both regimes."""
+    columns = ["macro-F1", "difference", "claim", "F"]
+    lines = header(["augmentation"], [*columns, *(f"{name}, a tenth" for name in columns)])
+    cells: dict[str, list[str]] = {}
+    for regime in ("all", "scarce"):
         for configuration in json.loads((RESULTS / f"study_{regime}.json").read_text())["configurations"]:
-            difference = (configuration["difference"] or {}).get("test")
-            cells = [configuration["name"].removeprefix("augmentation="), str(len(configuration["seeds"]))]
-            cells.append(mean_points(configuration["test"]["macro_f1"]))
-            cells += [mean_points(difference, sign=True), difference["claim"]] if difference else ["–", "–"]
-            lines.append(row([*cells, *(mean_points(configuration["test"][name]) for name in "SVF")]))
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+            difference, test = (configuration["difference"] or {}).get("test"), configuration["test"]
+            compared = [mean_points(difference, sign=True), difference["claim"]] if difference else ["–", "–"]
+            name = configuration["name"].removeprefix("augmentation=")
+            cells.setdefault(name, [name]).extend([mean_points(test["macro_f1"]), *compared, mean_points(test["F"])])
+    return "\n".join([*lines, *(row(line) for line in cells.values())])
 
 
 def mean_points(content: dict[str, Any], sign: bool = False) -> str:
@@ -186,12 +185,11 @@ def costs() -> str:
 
 
 def options_table() -> str:
-    """The options of each group, with the first line of their documentation."""
-    lines = header(["group", "option", "description"], [])
-    for group, schemas in SCHEMAS.items():
-        for option in group_options(ROOT / "conf", group):
-            doc = (schemas[option].__doc__ or "").splitlines()[0]
-            lines.append(row([f"`{group}`", f"`{option}`", doc]))
+    """The options of each group."""
+    lines = header(["group", "options"], [])
+    for group in SCHEMAS:
+        names = (f"`{option}`" for option in group_options(ROOT / "conf", group))
+        lines.append(row([f"`{group}`", ", ".join(names)]))
     return "\n".join(lines)
 
 
