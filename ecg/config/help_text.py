@@ -7,8 +7,10 @@ of the keys.
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,19 @@ def print_help(root: type, main: Path) -> None:
     if not {"--help", "-h"} & set(sys.argv[1:]):
         return
     program = Path(sys.argv[0]).name
-    print(f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]\n\n{inspect.getdoc(root)}\n")
-    print("  -m         run a sweep: several values of a key or group, separated by commas")
-    print("  --cfg job  print the configuration and exit")
-    print("\nGroups and their options, the default first:")
+    lines = [
+        f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]",
+        f"\n{inspect.getdoc(root)}\n",
+        "  -m         run a sweep: several values of a key or group, separated by commas",
+        "  --cfg job  print the configuration and exit",
+        "\nGroups and their options, the default first:",
+    ]
     for group, default in _defaults(main).items():
-        print(f"  {group:<22}{', '.join(options(main.parent, group, default))}")
-    print("\nKeys:")
-    _print_keys(root, "")
+        lines.append(f"  {group:<22}{', '.join(options(main.parent, group, default))}")
+    try:
+        print("\n".join([*lines, "\nKeys:", *_key_lines(root, "")]), flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
 
 
@@ -50,20 +57,20 @@ def _defaults(main: Path) -> dict[str, str]:
     return dict(sorted({**top, **dict.fromkeys(nested, "none")}.items()))
 
 
-def _print_keys(schema: type, prefix: str) -> None:
-    """Prints a line for each key of a dataclass, and a paragraph for each group below it."""
+def _key_lines(schema: type, prefix: str) -> Iterator[str]:
+    """A line for each key of a dataclass, and a paragraph for each group below it."""
     for field in fields(schema):
         key = f"{prefix}{field.name}"
         if (group := key.replace(".", "/")) in SCHEMAS:
             for node in dict.fromkeys(SCHEMAS[group].values()):
                 names = " | ".join(name for name, other in SCHEMAS[group].items() if other is node)
-                print(f"\n  {group}={names}: {inspect.getdoc(node)}")
-                _print_keys(node, f"{key}.")
+                yield f"\n  {group}={names}: {inspect.getdoc(node)}"
+                yield from _key_lines(node, f"{key}.")
         elif is_dataclass(field.default_factory):
-            print(f"\n  {key}: {inspect.getdoc(field.default_factory)}")
-            _print_keys(field.default_factory, f"{key}.")
+            yield f"\n  {key}: {inspect.getdoc(field.default_factory)}"
+            yield from _key_lines(field.default_factory, f"{key}.")
         elif not field.name.startswith("_"):
-            print(f"    {f'{key}={_default(field)}':<52}  {_documentation(field)}".rstrip())
+            yield f"    {f'{key}={_default(field)}':<52}  {_documentation(field)}".rstrip()
 
 
 def _documentation(field: Field[Any]) -> str:

@@ -35,3 +35,10 @@ def test_nothing_heavy_is_imported_before_the_check() -> None:
     code += "('torch', 'pytorch_lightning', 'wandb', 'pandas', 'sklearn', 'numpy') if m in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ended.stdout.strip() == "[]", ended.stderr
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    command = f"{sys.executable} train.py --help | head -n 1"
+    ended = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert ended.stdout.startswith("usage: python train.py")
+    assert ended.stderr == ""
