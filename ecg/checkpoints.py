@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
+from ecg.errors import UserError
 from ecg.files import atomic_write
 
 
@@ -31,8 +36,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         with atomic_write(path, exclusive=True) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Loads a checkpoint.
+
+        Raises:
+            UserError: the file is damaged, or is no checkpoint.
+        """
+        with _damaged_checkpoints(Path(path)):
+            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
+        return checkpoint
+
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Returns the state dict of the Lightning module in a checkpoint, on the CPU. Executes no pickled code."""
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    """Returns the state dict of the Lightning module in a checkpoint, on the CPU. Executes no pickled code.
+
+    Raises:
+        UserError: the file is damaged, or is no checkpoint.
+    """
+    with _damaged_checkpoints(path):
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     return weights
+
+
+@contextmanager
+def _damaged_checkpoints(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, pickle.UnpicklingError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets in a truncated file
+            raise
+        raise UserError(f"{path} is damaged or is not a checkpoint. Start a new run in another folder.") from error

@@ -35,7 +35,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ecg.config.job import command, overrides, sweep_name
-from ecg.config.stored import CONFIG
+from ecg.config.stored import CONFIG, read_config
 from ecg.errors import UserError
 from ecg.files import write_json, write_text
 
@@ -192,8 +192,7 @@ def _create_run(cfg: DictConfig) -> Run:
 def _require_same_config(folder: Path, cfg: DictConfig) -> None:
     if not (folder / CONFIG).is_file():
         return
-    stored: Any = OmegaConf.load(folder / CONFIG)
-    here, there = flatten_config(cfg), flatten_config(stored)
+    here, there = flatten_config(cfg), flatten_config(read_config(folder))
     if differing := sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key)):
         raise UserError(
             f"{folder} holds another run, which differs in {', '.join(differing[:5])}. Choose another folder."
@@ -203,12 +202,16 @@ def _require_same_config(folder: Path, cfg: DictConfig) -> None:
 def _restore(run: Run) -> None:
     """Takes provenance, choices and overrides of a resumed run from its folder. It keeps its original overrides."""
     provenance, given = run.folder / PROVENANCE, run.folder / OVERRIDES
-    if provenance.is_file() and given.is_file():
+    if not (provenance.is_file() and given.is_file()):
+        return
+    restart = {key: run.provenance[key] for key in ("command", "git_commit", "git_dirty")}
+    try:
         stored = json.loads(provenance.read_text(encoding="utf-8"))
-        restart = {key: run.provenance[key] for key in ("command", "git_commit", "git_dirty")}
         run.provenance = {**stored, "resumed": [*stored.get("resumed", []), restart]}
-        run.choices = stored.get("choices", run.choices)
+        run.choices = dict(stored["choices"])
         run.overrides = [str(override) for override in yaml.safe_load(given.read_text(encoding="utf-8")) or []]
+    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(f"{provenance} or {given.name} is damaged. Start a new run in another folder.") from error
 
 
 def _provenance(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:

@@ -341,7 +341,7 @@ def _print_gates(result: SynthesisResult, simulated: bool) -> None:
     for name in ("measure", "class", "value", "required", ""):
         table.add_column(name, justify="right" if name == "value" else "left")
     for gate in fidelity.gates:
-        outcome = "undetected controls" if gate.undetected else "passed" if gate.passed else "missed"
+        outcome = "undetected controls" if gate.undetected else "passed" if gate.passed else "failed"
         title = fidelity.measures[gate.measure].title
         table.add_row(title, gate.class_name or "all", f"{gate.reached:.3g}", gate.bound, outcome)
     console.print(table)

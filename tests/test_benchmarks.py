@@ -1,4 +1,4 @@
-"""Every benchmark runs."""
+"""Every benchmark and the figure of the transforms run."""
 
 from __future__ import annotations
 
@@ -16,3 +16,9 @@ def test_every_benchmark_runs_in_tiny_mode(
     monkeypatch.syspath_prepend(str(path.parent))
     load_module(path).main(["--tiny"])
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+def test_the_figure_of_the_transforms_is_drawn(tmp_path: Path) -> None:
+    load_module(ROOT / "studies" / "transforms_figure.py").main([str(tmp_path / "figure.png")])
+    assert (tmp_path / "figure.png").stat().st_size > 50_000

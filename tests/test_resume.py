@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -188,6 +190,26 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     assert "optimizer.lr" in message
     assert epochs_done(folder) == 1
     assert "not a finite number" in json.loads((folder / "status.json").read_text())["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", pickle.dumps(print), None], ids=["empty", "pickle", "truncated"])
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "provenance.json", "overrides.yaml", "status.json", "checkpoints/last.ckpt"]
+)
+def test_a_damaged_file_of_a_run_folder_is_one_message(
+    name: str, content: bytes | None, uninterrupted: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(uninterrupted, tmp_path / "run")
+    extend(folder, 6)
+    (folder / "status.json").write_text('{"state": "running"}')
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    ended = run("train", f"resume={folder}")
+    if ended.returncode:
+        assert str(folder) in ended.message
+    else:  # a file that is not needed, or that is still valid
+        assert epochs_done(folder) == 6
 
 
 @pytest.mark.slow

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from ecg.config.stored import CONFIG
+from ecg.config.stored import CONFIG, read_config
 from ecg.errors import UserError
 from ecg.evaluation.scores import Metrics, RunMetrics
 from ecg.runs import OVERRIDES, PROVENANCE, STATUS, flatten_config, read_status
@@ -22,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SEED, FOLD = "seed", "protocol.fold"
 # What reading a damaged or incomplete run folder raises. ValueError includes malformed JSON.
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, OmegaConfBaseException)
+UNREADABLE = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,6 @@ def _read_run(folder: Path) -> RunRecord:
     overrides = tuple(map(str, _read_yaml(folder / OVERRIDES) or []))
     if status.state != "finished":
         return RunRecord(folder, status.state, status.reason, overrides)
-    config: Any = OmegaConf.load(folder / CONFIG)
     metrics = RunMetrics.from_json(_read_json(folder / "metrics.json"))
     record = RunRecord(
         folder,
@@ -135,7 +132,7 @@ def _read_run(folder: Path) -> RunRecord:
         status.reason,
         overrides,
         choices=_read_json(folder / PROVENANCE)["choices"],
-        config=flatten_config(config),
+        config=flatten_config(read_config(folder)),
         metrics=metrics,
         history=_read_json(folder / "training.json")["history"],
     )
@@ -157,5 +154,5 @@ def _read_json(path: Path) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{Path(error.filename).name} is missing"
-    text = f"{type(error).__name__}: {error}"
+    text = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from ecg.config import schema as schema_module
 from ecg.config.job import overrides
 from ecg.config.schema import SCHEMAS
 from ecg.errors import UserError
@@ -16,29 +21,62 @@ CONFIG = "config.yaml"
 CHANGEABLE = ("logger", "paths.cache_dir", "trainer.enable_progress_bar")
 
 
+def read_config(folder: Path) -> DictConfig:
+    """The stored configuration of a run folder, as plain values.
+
+    A run folder may come from someone else. Interpolations are refused, since they could read the environment; the
+    programs store resolved values.
+
+    Raises:
+        UserError: the folder holds no valid configuration.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder} is not a run folder: {CONFIG} is missing.")
+    try:
+        stored = OmegaConf.load(path)
+        content = OmegaConf.to_container(stored, resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}. Repeat the run.") from error
+    if not isinstance(stored, DictConfig) or not content:
+        raise UserError(f"{path} is damaged: it holds no keys. Repeat the run.")
+    for key, value in _values(content, ""):
+        if isinstance(value, str) and "${" in value:
+            raise UserError(f"{path} holds an interpolation: {key}={value}. A stored configuration has plain values.")
+    return stored
+
+
 def load_config(folder: Path, root: type) -> DictConfig:
     """The stored configuration of a run folder, with the types of the schema.
+
+    Only classes of the schema are accepted, since the program creates objects of them.
 
     Args:
         folder: the run folder.
         root: schema of the program, TrainConfig or SynthConfig.
 
     Raises:
-        UserError: the folder holds no configuration.
+        UserError: the folder holds no valid configuration, or the configuration names another class.
     """
-    if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder} is not a run folder: {CONFIG} is missing.")
-    stored = OmegaConf.load(folder / CONFIG)
+    stored, targets = read_config(folder), schema_targets()
+    for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
+        if key.endswith("_target_") and value not in targets:
+            raise UserError(
+                f"{folder / CONFIG} has {key}={value}, a class outside this package, which is not created from a run "
+                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder}"
+            )
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
         path = group.replace("/", ".")
-        target = OmegaConf.select(stored, f"{path}._target_")
-        name = OmegaConf.select(stored, f"{path}.name")
-        # Databases share a class and differ in their name. A class outside the schema stays untyped.
+        target, name = OmegaConf.select(stored, f"{path}._target_"), OmegaConf.select(stored, f"{path}.name")
+        # Databases share a class and differ in their name.
         for option, schema in options.items():
             node = OmegaConf.structured(schema)
             if node._target_ == target and name in (None, option):
                 OmegaConf.update(typed, path, node, force_add=True)
+    content: Any = OmegaConf.to_container(stored, resolve=False)
+    if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
+        raise UserError(f"{folder / CONFIG} is damaged, or was written by another version: {missing[0]} is missing.")
     try:
         merged = OmegaConf.merge(typed, stored)
     except OmegaConfBaseException as error:
@@ -46,6 +84,31 @@ def load_config(folder: Path, root: type) -> DictConfig:
         raise UserError(f"{folder / CONFIG} does not match the schema of this version: {reason}.") from error
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def schema_targets() -> set[str]:
+    """The classes that the schema names."""
+    schemas = (node for node in vars(schema_module).values() if isinstance(node, type) and is_dataclass(node))
+    return {str(getattr(node, "_target_", MISSING)) for node in schemas} - {MISSING}
+
+
+def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[str]:
+    """Dotted keys of nested dictionaries that `node` lacks."""
+    for key, value in expected.items():
+        if not isinstance(node, dict) or key not in node:
+            yield f"{path}{key}"
+        elif isinstance(value, dict):
+            yield from _missing_keys(value, node[key], f"{path}{key}.")
+
+
+def _values(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of every value in nested dictionaries and lists."""
+    if isinstance(node, dict | list):
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in items:
+            yield from _values(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
 
 
 def resumed(cfg: DictConfig, root: type) -> DictConfig:

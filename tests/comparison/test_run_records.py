@@ -89,7 +89,7 @@ def _with_empty_config(run: Path) -> None:
         (_with_earlier_format, "logit_shift|subsets"),
         (_without_test_subset, "metrics.json has no test subset"),
         (_with_malformed_config, "config.yaml"),
-        (_with_empty_config, "config.yaml has no seed"),
+        (_with_empty_config, "config.yaml is damaged: it holds no keys"),
     ],
 )
 def test_a_run_that_cannot_be_read_is_skipped_if_others_remain(
