@@ -44,7 +44,7 @@ def expand_resumed_sweep() -> None:
 def run_in_subprocess(cfg: DictConfig, program: str) -> None:
     """Runs a job of a sweep that uses several devices in a subprocess. The job then finds its run finished.
 
-    Lightning starts the processes of a distributed run with the command line of the first, which here is the sweep's.
+    Lightning starts the further processes of a run with `sys.argv`. Within a sweep, these would repeat the sweep.
 
     Args:
         cfg: configuration of the job.

@@ -80,7 +80,7 @@ class Window(ABC):
         """
 
     def settings(self) -> dict[str, Any]:
-        """Returns what decides how a beat is cut, as JSON-able values; equal for windows that cut alike."""
+        """Returns name and arguments as JSON-able values. Windows with equal settings cut the same beats."""
         return {"name": self.name, **asdict(self)}
 
 
