@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = np.random.default_rng(0).choice(data.split.train, n, replace=False)
         table = pd.DataFrame(data.beats.signal[rows, 0])
         table["label"] = data.labels[rows]
-        bf16 = build.best_precision(cfg.trainer.accelerator) == "bf16-mixed"
+        bf16 = build.precision(cfg) == "bf16-mixed"
         times = []
         for i in range(rounds + 1):
             seconds = (

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     n_beats, rounds = (10, 1) if options.tiny else (options.beats, options.rounds)
     register()
-    precisions = dict.fromkeys(("32-true", build.best_precision("cpu")))
+    precisions = dict.fromkeys(("32-true", build.best_precision("cpu")[0]))
     cases = {(g, p): make_synthesizer(g, p, options.tiny) for g in SCHEMAS["generator"] for p in precisions}
     label = torch.arange(5).repeat_interleave(-(-n_beats // 5))[:n_beats]
     best = dict.fromkeys(cases, float("inf"))

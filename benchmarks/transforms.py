@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="a quick check that the benchmark runs")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
-    precision = best_precision("cpu")
+    precision, _ = best_precision("cpu")
     step = median_seconds(training_step(precision), 1 if options.tiny else options.steps)
     print(f"a training step of cnn in {precision}: {1e3 * step:.1f} ms")
     rows = []

@@ -44,6 +44,7 @@ def test_the_run_folder_is_complete(finished: tuple[Path, Ended]) -> None:
     assert provenance["seed"] == 0
     assert provenance["command"].startswith("python train.py data.n_patients=12")
     assert len(provenance["beats_sha256"]) == 64
+    assert re.fullmatch("(32-true|bf16-mixed) because .+", provenance["precision"])
     assert provenance["packages"]["torch"] == version("torch")
     for name in ("report.html", "metrics.json", "predictions.npz", "checkpoints/best.ckpt"):
         assert (folder / name).stat().st_size > 0
