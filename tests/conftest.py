@@ -65,8 +65,27 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real_data() -> Path:
     """The folder that holds mitdb/. Skips without it; with ECG_REQUIRE_REAL=1 its absence is a failure."""
     folder = Path(os.environ.get("ECG_DATA_DIR", "/nonexistent"))
-    if not (folder / "mitdb" / "100.hea").is_file():
-        if os.environ.get("ECG_REQUIRE_REAL") == "1":
-            pytest.fail(f"ECG_REQUIRE_REAL=1, but {folder} does not hold the real records")
-        pytest.skip("ECG_DATA_DIR does not name a folder with mitdb/")
+    require_real(folder / "mitdb" / "100.hea")
     return folder.resolve()
+
+
+def require_real(path: Path) -> None:
+    """Skips a test without a file of the real records; with ECG_REQUIRE_REAL=1, its absence is a failure."""
+    if not path.is_file():
+        if os.environ.get("ECG_REQUIRE_REAL") == "1":
+            pytest.fail(f"ECG_REQUIRE_REAL=1, but {path} is missing")
+        pytest.skip(f"{path} is missing")
+
+
+@pytest.fixture(scope="session")
+def real_noise(real_data: Path) -> Path:
+    """The folder of the MIT-BIH Noise Stress Test Database."""
+    require_real(real_data / "nstdb" / "bw.hea")
+    return real_data / "nstdb"
+
+
+@pytest.fixture(scope="session")
+def real_svdb(real_data: Path) -> Path:
+    """The folder of the MIT-BIH Supraventricular Arrhythmia Database, with record 860 at least."""
+    require_real(real_data / "svdb" / "860.hea")
+    return real_data / "svdb"

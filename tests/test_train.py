@@ -196,10 +196,10 @@ def test_the_real_records_train(
 
 @pytest.mark.real
 @pytest.mark.slow
-def test_the_supraventricular_database_trains(real_data: Path, tmp_path: Path, cache_dir: Path) -> None:
+def test_the_supraventricular_database_trains(real_svdb: Path, tmp_path: Path, cache_dir: Path) -> None:
     records = [str(record) for record in (800, 802, 804, 806, 808, 810, 860, 862)]
     overrides = [override for override in REAL if override != "data=mitbih"]
-    overrides += ["data=svdb", f"data.dir={real_data}/svdb", f"data.records=[{','.join(records)}]"]
+    overrides += ["data=svdb", f"data.dir={real_svdb}", f"data.records=[{','.join(records)}]"]
     ended = run("train", *overrides, "protocol.classes=[N,S,V]", *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     assert "860" in ended.stdout + ended.stderr  # an annotation at the end of the signal is left out

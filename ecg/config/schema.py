@@ -271,36 +271,40 @@ class ResampleConfig:
 
 
 @dataclass
-class WhiteNoiseConfig:
+class NoiseConfig:
+    """Adds noise."""
+
+    _target_: str = MISSING
+    snr: float | None = key(None, "dB, lowest signal-to-noise ratio; null: off", at_least=-100, at_most=100)
+
+
+@dataclass
+class WhiteNoiseConfig(NoiseConfig):
     """Adds white noise."""
 
     _target_: str = "ecg.augmentation.transforms.white_noise.WhiteNoise"
-    snr: float | None = key(None, "dB, lowest signal-to-noise ratio; null: off", at_least=-100, at_most=100)
 
 
 @dataclass
-class WanderConfig:
+class WanderConfig(NoiseConfig):
     """Adds baseline wander."""
 
     _target_: str = "ecg.augmentation.transforms.wander.Wander"
-    snr: float | None = key(None, "dB, lowest signal-to-noise ratio; null: off", at_least=-100, at_most=100)
 
 
 @dataclass
-class HumConfig:
+class HumConfig(NoiseConfig):
     """Adds power-line hum."""
 
     _target_: str = "ecg.augmentation.transforms.hum.Hum"
-    snr: float | None = key(None, "dB, lowest signal-to-noise ratio; null: off", at_least=-100, at_most=100)
     frequency: float = key(50.0, "Hz: 50 or 60", above=0, at_most=1000)
 
 
 @dataclass
-class RecordedNoiseConfig:
+class RecordedNoiseConfig(NoiseConfig):
     """Adds noise of the MIT-BIH Noise Stress Test Database."""
 
     _target_: str = "ecg.augmentation.transforms.recorded_noise.RecordedNoise"
-    snr: float | None = key(None, "dB, lowest signal-to-noise ratio; null: off", at_least=-100, at_most=100)
     dir: str | None = key(None, "folder of the records bw, em and ma; null: nstdb/ in ECG_DATA_DIR")
 
 

@@ -49,10 +49,8 @@ def test_the_folder_of_the_noise_records_is_given_or_in_the_data_root(monkeypatc
 
 
 @pytest.mark.real
-def test_the_noise_stress_test_database_is_read(real_data: Path) -> None:
-    if not (real_data / "nstdb").is_dir():
-        pytest.skip("nstdb/ is not in ECG_DATA_DIR")
-    noise = read_noise(real_data / "nstdb", 120.0, 187, None)
+def test_the_noise_stress_test_database_is_read(real_noise: Path) -> None:
+    noise = read_noise(real_noise, 120.0, 187, None)
     assert noise.shape[0] == 6
     assert 0.99 < noise.shape[1] / (120 * 1805) < 1.01
     assert np.isfinite(noise).all()
