@@ -35,7 +35,7 @@ from ecg.data.window import CenteredWindow, KaggleWindow, Window
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
-from ecg.evaluation.networks import fit_classifier
+from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
@@ -228,7 +228,7 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
             )
     log.info("Training the classifier that evaluates the epochs of the generator")
     train, validation = beat_set(data, data.split.train), beat_set(data, data.split.validation)
-    network = fit_classifier(train, n_classes, steps=evaluation_steps(cfg, data), seed=cfg.seed)
+    network = fit_classifier(train, n_classes, evaluation_settings(cfg, data))
     evaluator = EpochEvaluator(network, train, validation, n_classes, cfg.fit.n_compared)
     shape = (*data.beats.signal.shape[1:], data.beats.rr.shape[1])
     made = unfitted_synthesizer(cfg, shape, classes, len(data.records), data.window.padded, evaluator)
@@ -239,10 +239,15 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     return made
 
 
-def evaluation_steps(cfg: DictConfig, data: BeatDataModule) -> int:
-    """Training steps of every evaluation network."""
+def evaluation_settings(cfg: DictConfig, data: BeatDataModule) -> FitSettings:
+    """The settings of every evaluation network."""
     default = EVALUATION_STEPS_SIMULATED if data.source.simulated else EVALUATION_STEPS
-    return int(cfg.fit.evaluation_steps or default)
+    return FitSettings(
+        steps=int(cfg.fit.evaluation_steps or default),
+        seed=cfg.seed,
+        device=device(cfg),
+        bfloat16=precision(cfg) == "bf16-mixed",
+    )
 
 
 def unfitted_synthesizer(
@@ -331,6 +336,15 @@ def n_devices(cfg: DictConfig) -> int:
         UserError: Lightning refuses the arguments.
     """
     return _instantiate_trainer(cfg, logger=False).num_devices
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """The device that the trainer uses in this process.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    return _instantiate_trainer(cfg, logger=False).strategy.root_device
 
 
 def _instantiate_trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:

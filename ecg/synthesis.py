@@ -75,6 +75,7 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     if not trainer.is_global_zero:
         return float("nan")
     checkpoint = load_best(run.folder, synthesizer)
+    synthesizer.to(trainer.strategy.root_device)  # Lightning moves it to the CPU after the fit
     fitted = _fitted(cfg, data)
     write_json(run.folder / FITTED, fitted)
     result = evaluate_generator(cfg, run, trainer, synthesizer, data)
@@ -95,7 +96,9 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
 
 
 def sample_more(cfg: DictConfig, run: Run) -> None:
-    """Samples beats of the generator in the run folder `checkpoint`. Only `synth` and `seed` are taken from `cfg`.
+    """Samples beats of the generator in the run folder `checkpoint`.
+
+    Only `synth`, `seed` and the hardware of `trainer` are taken from `cfg`.
 
     Raises:
         UserError: the folder holds no fitted generator.
@@ -107,11 +110,12 @@ def sample_more(cfg: DictConfig, run: Run) -> None:
         )
     fitted = json.loads((folder / FITTED).read_text(encoding="utf-8"))
     stored = load_config(folder, SynthConfig)
-    stored.seed = cfg.seed
+    stored.seed, stored.trainer = cfg.seed, cfg.trainer
     synthesizer = build.unfitted_synthesizer(
         stored, tuple(fitted["shape"]), fitted["classes"], fitted["n_records"], fitted["padded"]
     )
     checkpoint = load_best(folder, synthesizer)
+    synthesizer.to(build.device(cfg))
     _print_set(run, write_synthetic_set(cfg, run, synthesizer, fitted, checkpoint))
     run.finish(float("nan"))
 
@@ -151,10 +155,9 @@ def evaluate_generator(
             {"validation": evaluator.held_out, "test": build.beat_set(data, data.split.test)},
             classes,
             classifier=evaluator.classifier,
-            steps=build.evaluation_steps(cfg, data),
+            settings=build.evaluation_settings(cfg, data),
             sfreq=data.beats.sfreq,
             peak=data.window.peak,
-            seed=cfg.seed,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     history = find_callback(trainer, History).columns()
