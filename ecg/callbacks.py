@@ -1,4 +1,4 @@
-"""Lightning callbacks: weight averaging, history, seeding, gallery."""
+"""Lightning callbacks: averaged weights, history, seeding, gallery."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from ecg.synthesizer import Synthesizer
 
 C = TypeVar("C", bound=Callback)
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
@@ -23,8 +24,8 @@ def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
     return next(callback for callback in callbacks if isinstance(callback, kind))
 
 
-def weight_averaging(decay: float) -> WeightAveraging:
-    """Returns the callback that averages weights and batch norm statistics, for validation, test and checkpoints.
+class AveragedWeights(WeightAveraging):
+    """Averages weights and batch norm statistics, for validation, test and checkpoints.
 
     The average is exponential. After n steps its decay is the smaller of `decay` and (1 + n) / (10 + n). With a
     constant decay, the initial weights would dominate the average in the first epochs.
@@ -33,11 +34,25 @@ def weight_averaging(decay: float) -> WeightAveraging:
         decay: decay of the average, per step.
     """
 
-    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
-        # n stays a tensor: its conversion to a number makes the CPU wait for the GPU, for each parameter.
-        return averaged + (current - averaged) * (1 - torch.clamp((1 + n) / (10 + n), max=decay))
+    def __init__(self, decay: float) -> None:
+        super().__init__(multi_avg_fn=self._average)
+        self.decay = decay
 
-    return WeightAveraging(avg_fn=average)
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Moves the average to the device of the module, which `setup` copied before it was moved itself.
+
+        The number of averaged steps stays on the CPU, so that reading it does not wait for the GPU.
+        """
+        assert self._average_model is not None
+        self._average_model.module.to(pl_module.device)
+
+    def _average(self, averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
+        """Updates tensors of one dtype in place, after n steps."""
+        if averaged[0].is_floating_point():
+            decay = min(self.decay, (1 + int(n)) / (10 + int(n)))
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+        else:  # counters, such as the number of batches of a batch norm
+            torch._foreach_copy_(averaged, current)
 
 
 class History(Callback):

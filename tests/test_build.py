@@ -121,7 +121,7 @@ def test_hardware_that_is_not_available_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"trainer.accelerator=gpu is not available on this machine\. Available: auto, cpu"
     ):
-        build.require_hardware(composed("train", "trainer.accelerator=gpu"))
+        build.prepare_hardware(composed("train", "trainer.accelerator=gpu"))
 
 
 def test_arguments_that_lightning_refuses_are_one_message(tmp_path: Path, cache_dir: Path) -> None:

@@ -43,7 +43,7 @@ def fit_classifier(
     weight = (1 / np.bincount(beats.label, minlength=n_classes).clip(1))[beats.label]
     _, n_channels, n_times = signal.shape
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the GPUs
         network = CNN(
             n_channels=n_channels,
             n_times=n_times,
