@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import compress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,6 @@ from torch import Tensor
 from ecg.synthesizer import Synthesizer
 
 C = TypeVar("C", bound=Callback)
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
@@ -35,24 +35,37 @@ class AveragedWeights(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        super().__init__(multi_avg_fn=self._average)
+        super().__init__()
         self.decay = decay
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Moves the average to the device of the module, which `setup` copied before it was moved itself.
-
-        The number of averaged steps stays on the CPU, so that reading it does not wait for the GPU.
-        """
+        """Moves the average to the device of the module, which `setup` copied before it was moved itself."""
         assert self._average_model is not None
         self._average_model.module.to(pl_module.device)
 
-    def _average(self, averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
-        """Updates tensors of one dtype in place, after n steps."""
-        if averaged[0].is_floating_point():
-            decay = min(self.decay, (1 + int(n)) / (10 + int(n)))
-            torch._foreach_lerp_(averaged, current, 1 - decay)
-        else:  # counters, such as the number of batches of a batch norm
-            torch._foreach_copy_(averaged, current)
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Updates the average after a step of the optimizer."""
+        if trainer.global_step > self._latest_update_step:
+            self.update(pl_module)
+            self._latest_update_step = trainer.global_step
+
+    @torch.no_grad()
+    def update(self, module: pl.LightningModule) -> None:
+        """Adds the weights of a module to the average.
+
+        Unlike `AveragedModel.update_parameters`, it does not wait for the GPU: the number of steps stays on the CPU.
+        """
+        average = self._average_model
+        assert average is not None
+        n = int(average.n_averaged)
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        averaged, current = ([*part.parameters(), *part.buffers()] for part in (average.module, module))
+        floating = [tensor.is_floating_point() for tensor in averaged]
+        torch._foreach_lerp_(list(compress(averaged, floating)), list(compress(current, floating)), 1 - decay)
+        for counter, value in zip(averaged, current, strict=True):
+            if not counter.is_floating_point():  # such as the number of batches of a batch norm
+                counter.copy_(value)
+        average.n_averaged += 1
 
 
 class History(Callback):
