@@ -116,9 +116,9 @@ def test_a_step_of_a_generator_stays_on_the_gpu(name: str, window: str, monkeypa
         move_to_fake_cuda(generator)
         signal, rr, label, record = on_fake_cuda((*beats, LABEL, RECORD))
         real = generator.canvas.encode(signal, rr)
-        for step, player in enumerate(generator.update_order):
+        for step, player in enumerate(generator.players):
             assert generator.loss(player, real, label, record, step)["loss"].device == DEVICE
-        assert len(reads) <= len(generator.update_order)
+        assert len(reads) <= len(generator.players)
         assert generator.canvas.decode(generator.sample(label, record))[0].device == DEVICE
 
 
