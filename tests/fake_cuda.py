@@ -35,8 +35,10 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = op(*args, **(kwargs or {}))
-        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
-        devices = {tensor.device for tensor in (*inputs, *outputs) if tensor.ndim or tensor.device == DEVICE}
+        outputs = _tensors(result)
+        # A scalar on the CPU is an argument of the operation, and not copied.
+        inputs = [tensor for tensor in _tensors((args, kwargs)) if tensor.ndim or tensor.device == DEVICE]
+        devices = {tensor.device for tensor in (*inputs, *outputs)}
         assert len(devices) <= 1, f"{op} copies between {devices}"
         self.dtypes.setdefault(str(op), set()).update(tensor.dtype for tensor in outputs)
         return result
