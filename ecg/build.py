@@ -23,7 +23,7 @@ from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
-from ecg.callbacks import BatchSeed, Gallery, History, weight_averaging
+from ecg.callbacks import AveragedWeights, BatchSeed, Gallery, History
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
@@ -281,8 +281,11 @@ def unfitted_synthesizer(
 # -- trainer ------------------------------------------------------------------------------------------------------
 
 
-def require_hardware(cfg: DictConfig) -> None:
+def prepare_hardware(cfg: DictConfig) -> None:
     """Refuses an accelerator that is not available, before records are downloaded and beats prepared.
+
+    Also makes cuDNN compute float32 in full precision. By default it rounds the inputs of convolutions and LSTMs to 10
+    bits (TF32).
 
     Raises:
         UserError: names the accelerator and the available ones.
@@ -295,6 +298,7 @@ def require_hardware(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.accelerator={cfg.trainer.accelerator} is not available on this machine. Available: {names}."
         )
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -317,16 +321,31 @@ def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
         UserError: Lightning refuses the arguments.
     """
     monitor = {"monitor": "val/frechet", "mode": "min"}
-    return _trainer(cfg, run, "synth", [*_callbacks(cfg, run, monitor, cfg.fit.ema_decay), Gallery()])
+    callbacks = [*_callbacks(cfg, run, monitor, cfg.fit.ema_decay), Gallery()]
+    return _trainer(cfg, run, "synth", callbacks, strategy=synthesis_strategy(cfg))
 
 
-def _trainer(cfg: DictConfig, run: Run, job_type: str, callbacks: list[Callback]) -> pl.Trainer:
+def synthesis_strategy(cfg: DictConfig) -> str:
+    """`trainer.strategy` for a generator: a step uses the parameters of some players only, which DDP has to search.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    strategy = str(cfg.trainer.strategy)
+    if strategy == "auto" and n_devices(cfg) * cfg.trainer.num_nodes > 1:
+        strategy = "ddp"
+    searched = strategy.startswith("ddp") and "find_unused_parameters" not in strategy
+    return f"{strategy}_find_unused_parameters_true" if searched else strategy
+
+
+def _trainer(cfg: DictConfig, run: Run, job_type: str, callbacks: list[Callback], **arguments: Any) -> pl.Trainer:
     if cfg.trainer.precision == "auto" and is_main_process():
         run.add_provenance(precision=" because ".join(best_precision(cfg.trainer.accelerator)))
     logger = _logger(cfg, run, job_type)
     if logger and not cfg.trainer.fast_dev_run:
         callbacks.append(LearningRateMonitor("step"))
-    return _instantiate_trainer(cfg, logger=logger or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
+    objects = {"logger": logger or False, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()]}
+    return _instantiate_trainer(cfg, **objects, **arguments)
 
 
 def n_devices(cfg: DictConfig) -> int:
@@ -376,7 +395,7 @@ def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: fl
             ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         )
     if ema_decay is not None:
-        chosen.append(weight_averaging(ema_decay))
+        chosen.append(AveragedWeights(ema_decay))
     return chosen
 
 

@@ -5,7 +5,8 @@ overrides.yaml     overrides of the command line
 provenance.json    command, commit, package versions, seeds, options, sha256 of the beats
 status.json        running, finished (with the score), failed (with the reason) or interrupted
 checkpoints/       best.ckpt (best epoch by validation), last.ckpt (after every epoch)
-metrics.json       scores with intervals; the same command and seed give the same file
+metrics.json       scores with intervals; the same command and seed give the same file, on a GPU with
+                   trainer.deterministic=true only
 training.json      duration, and the training curves
 predictions.npz    record, patient, sample, label and probabilities of every validation and test beat
 report.html        the report
@@ -134,15 +135,14 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
             _write_status(run.folder, Status("running"))
         yield run
     except BaseException as error:
-        if is_main_process():
-            _record_failure(run, error)
+        _record_failure(run, error)
         if isinstance(error, SystemExit) and not error.code:  # Lightning exits with 0 after SIGTERM
             raise SystemExit(128 + signal.SIGTERM) from error
         raise
 
 
 def is_main_process() -> bool:
-    """Whether this is the main process of a distributed run; only this one writes to the run folder."""
+    """Whether this is the main process of a distributed run; the others write to the run folder only if they fail."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return int(next((rank for rank in ranks if rank is not None), 0)) == 0
 
@@ -239,10 +239,15 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def _record_failure(run: Run, error: BaseException) -> None:
     interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns Ctrl-C into an exit
+    if interrupted and not is_main_process():
+        return
     if interrupted:
         last = run.last_checkpoint
         hint = f"Last checkpoint: {last}. Continue with resume={run.folder}" if last else "No epoch was completed."
         print(f"Interrupted. {hint}", file=sys.stderr)
+    # The first process that fails knows the reason. It ends the others, or they find it gone.
+    if read_status(run.folder).state == "failed":
+        return
     reason = "interrupted" if interrupted else str(error) or type(error).__name__
     with suppress(OSError):  # the disk may be full
         _write_status(run.folder, Status("interrupted" if interrupted else "failed", reason))

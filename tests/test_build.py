@@ -121,7 +121,35 @@ def test_hardware_that_is_not_available_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"trainer.accelerator=gpu is not available on this machine\. Available: auto, cpu"
     ):
-        build.require_hardware(composed("train", "trainer.accelerator=gpu"))
+        build.prepare_hardware(composed("train", "trainer.accelerator=gpu"))
+
+
+@pytest.mark.parametrize("option", options(CONF, "trainer"))
+def test_one_device_is_the_default(option: str) -> None:
+    assert composed("train", f"trainer={option}").trainer.devices == ("auto" if option == "ddp" else 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "strategy"),
+    [
+        (["trainer.devices=1"], "auto"),
+        (["trainer.devices=2"], "ddp_find_unused_parameters_true"),
+        (["trainer.num_nodes=2"], "ddp_find_unused_parameters_true"),
+        (["trainer=ddp"], "ddp_find_unused_parameters_true"),
+        (["trainer.strategy=ddp_spawn"], "ddp_spawn_find_unused_parameters_true"),
+        (["trainer.strategy=ddp_find_unused_parameters_true"], "ddp_find_unused_parameters_true"),
+    ],
+)
+def test_ddp_searches_the_parameters_that_a_step_of_a_generator_uses(overrides: list[str], strategy: str) -> None:
+    cfg = composed("synth", *overrides)
+    cfg.trainer.accelerator = "cpu"
+    assert build.synthesis_strategy(cfg) == strategy
+
+
+def test_cudnn_computes_float32_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    build.prepare_hardware(composed("train"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_arguments_that_lightning_refuses_are_one_message(tmp_path: Path, cache_dir: Path) -> None:

@@ -459,7 +459,7 @@ class TrainerConfig:
     _target_: str = "pytorch_lightning.Trainer"
     accelerator: str = key("auto", "hardware", choices=("auto", "cpu", "gpu", "cuda", "mps", "tpu"))
     strategy: str = key("auto", "auto | ddp | any other strategy of Lightning")
-    devices: Any = key("auto", "number of devices, or a list of them")
+    devices: Any = key(1, "number of devices, a list of them, or auto for all; the batch size is per device")
     num_nodes: int = key(1, "machines", at_least=1)
     precision: str | None = key("auto", "auto: bf16-mixed where it is faster, else 32-true")
     max_epochs: int | None = key(12, "epochs; the learning rate reaches zero at the end", at_least=1)
@@ -483,7 +483,7 @@ class TrainerConfig:
     accumulate_grad_batches: int = key(1, "batches a step", at_least=1)
     gradient_clip_val: float | None = key(1.0, "largest gradient norm; rare classes give large gradients", at_least=0)
     gradient_clip_algorithm: str | None = key(None, "norm | value; null: norm")
-    deterministic: Any = key(None, "true: deterministic operations only")
+    deterministic: Any = key(None, "true: deterministic operations only, as repeatable results on a GPU need")
     benchmark: bool | None = key(None, "cuDNN's search for the fastest algorithms")
     inference_mode: bool = key(True, "validation in torch.inference_mode instead of torch.no_grad")
     use_distributed_sampler: bool = key(False, "false: the data module divides the beats among processes")

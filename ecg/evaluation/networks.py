@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecg.evaluation.beat_set import BeatSet
-from ecg.models.cnn import CNN
+from ecg.models.blocks import ResidualBlocks
 from ecg.models.network import Network
 
 CLASSIFIER_WIDTH = 48  # channels of the first block; the features before the head are a quarter as wide
@@ -25,6 +25,40 @@ EARLY_STOP_ACCURACY = 0.98  # above it, more training does not change the conclu
 
 T = TypeVar("T")
 _GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global generator
+
+
+class EvaluationNetwork(Network):
+    """Residual blocks, the mean over time, and one linear layer that also receives the RR features.
+
+    It draws no random numbers in training, so that networks in several threads do not depend on one another.
+
+    Args:
+        n_channels: channels of a beat, C.
+        n_classes: number of classes.
+        n_rr: number of RR features, R.
+        hidden: channels of the first block; halved from block to block.
+    """
+
+    def __init__(self, *, n_channels: int, n_classes: int, n_rr: int, hidden: int) -> None:
+        super().__init__()
+        self.blocks = ResidualBlocks((n_channels, hidden, hidden // 2, hidden // 4), kernel_size=5)
+        self.rr_norm = nn.BatchNorm1d(n_rr, affine=False) if n_rr else nn.Identity()
+        self.linear = nn.Linear(hidden // 4 + n_rr, n_classes)
+
+    @property
+    def min_times(self) -> int:
+        """Shortest beat, in samples."""
+        return self.blocks.min_times
+
+    def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> (B, hidden // 4 + R)."""
+        features = self.blocks(signal).mean(dim=2)  # (B, hidden // 4, T // 8) -> (B, hidden // 4)
+        return torch.cat([features, self.rr_norm(rr)], dim=1)
+
+    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
+        logits: Tensor = self.linear(self.embed(signal, rr))
+        return logits
 
 
 @dataclass(frozen=True)
@@ -46,8 +80,8 @@ class FitSettings:
 
 def fit_classifier(
     beats: BeatSet, n_classes: int, settings: FitSettings, *, hidden: int = CLASSIFIER_WIDTH, batch_size: int = 128
-) -> CNN:
-    """Fits a residual CNN with AdamW and a one-cycle learning rate.
+) -> EvaluationNetwork:
+    """Fits an evaluation network with AdamW and a one-cycle learning rate.
 
     Every batch holds the classes in equal proportions in expectation, so that the result does not depend on the class
     counts. Leaves the global random state unchanged.
@@ -80,19 +114,11 @@ def fit_classifier(
     return network.eval()
 
 
-def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, hidden: int, seed: int) -> CNN:
-    """Returns a CNN for signals of `shape` (n, C, T) on the CPU. Its initialisation depends on the seed alone."""
+def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, hidden: int, seed: int) -> EvaluationNetwork:
+    """Returns a network for signals of `shape` (n, C, T) on the CPU. Its initialisation depends on the seed alone."""
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would also seed the GPUs
-        return CNN(
-            n_channels=shape[1],
-            n_times=shape[2],
-            n_classes=n_classes,
-            n_rr=n_rr,
-            hidden=hidden,
-            kernel_size=5,
-            dropout=0.0,
-        )
+        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, n_rr=n_rr, hidden=hidden)
 
 
 def run_in_threads(tasks: Sequence[Callable[[], T]], on_done: Callable[[], None]) -> list[T]:

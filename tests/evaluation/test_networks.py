@@ -23,6 +23,13 @@ def test_fitting_a_classifier_leaves_the_global_random_state_unchanged() -> None
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_fitting_a_classifier_does_not_seed_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    fit_classifier(TRAIN, 2, steps=1, seed=0)
+    assert not seeds
+
+
 def test_the_seed_determines_the_classifier() -> None:
     first, second, other = (
         embed(fit_classifier(TRAIN, 2, FitSettings(steps=2, seed=seed)), HELD_OUT) for seed in (0, 0, 1)
