@@ -2,14 +2,30 @@
 
 `mutate` makes one to three random edits. The edits of bytes suit every format; those of numbers and lines reach the
 fields of text formats such as headers, CSV, JSON and YAML. Equal generators make equal edits.
+
+`read_mutated` reads a file after each of many mutations. The number of mutations of one test is the environment
+variable ECG_MUTATIONS, 20 without it:
+
+    ECG_MUTATIONS=2000 pytest -s tests/data/test_damaged_files.py
 """
 
 from __future__ import annotations
 
+import os
 import re
+import time
+import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from ecg.errors import UserError
+
+N_MUTATIONS = int(os.environ.get("ECG_MUTATIONS", "20"))
+MAX_SECONDS = 5.0
+MAX_BYTES = 256 << 20
 
 Edit = Callable[[bytes, np.random.Generator], bytes]
 
@@ -53,6 +69,69 @@ def mutate(data: bytes, rng: np.random.Generator) -> bytes:
         edit = EDITS[rng.integers(len(EDITS))]
         data = edit(data, rng)
     return data
+
+
+@dataclass
+class Outcome:
+    """What happened when mutations of a file were read.
+
+    Attributes:
+        refused: mutations that were refused with a message.
+        read: mutations that were read.
+        seconds: time of the slowest read.
+        peak: largest number of bytes that Python and NumPy allocated during a read.
+    """
+
+    refused: int = 0
+    read: int = 0
+    seconds: float = 0.0
+    peak: int = 0
+
+
+def read_mutated(path: Path, read: Callable[[], object], *, n: int = N_MUTATIONS, seed: int = 0) -> Outcome:
+    """Reads a file after each of n mutations, and restores it.
+
+    Args:
+        path: the file.
+        read: reads the file, or the folder that contains it.
+        n: number of mutations.
+        seed: seed of the mutations.
+
+    Raises:
+        AssertionError: a read ended in an error other than `UserError`, in a message that is not one line with a full
+            stop, took more than 5 s, or allocated more than 256 MiB.
+    """
+    content = path.read_bytes()
+    outcome = Outcome()
+    for i in range(n):
+        path.write_bytes(mutate(content, np.random.default_rng([seed, i])))
+        _read_once(read, outcome, f"mutation {i} of {path.name} with seed {seed}")
+    path.write_bytes(content)
+    print(
+        f"{path.name}: {n} mutations, {outcome.refused} refused, {outcome.read} read, slowest {outcome.seconds:.3f} s, "
+        f"peak {outcome.peak / 2**20:.1f} MiB"
+    )
+    return outcome
+
+
+def _read_once(read: Callable[[], object], outcome: Outcome, where: str) -> None:
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        read()
+        outcome.read += 1
+    except UserError as error:
+        message = str(error)
+        assert "\n" not in message and message.endswith("."), f"{where}: {message!r}"
+        outcome.refused += 1
+    except Exception as error:
+        raise AssertionError(f"{where}: {type(error).__name__}: {error}") from error
+    finally:
+        seconds, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert seconds < MAX_SECONDS, f"{where}: {seconds:.1f} s"
+    assert peak < MAX_BYTES, f"{where}: {peak} bytes"
+    outcome.seconds, outcome.peak = max(outcome.seconds, seconds), max(outcome.peak, peak)
 
 
 def flip_bit(data: bytes, rng: np.random.Generator) -> bytes:
