@@ -122,7 +122,8 @@ def _read_once(read: Callable[[], object], outcome: Outcome, where: str) -> None
         outcome.read += 1
     except UserError as error:
         message = str(error)
-        assert "\n" not in message and message.endswith("."), f"{where}: {message!r}"
+        assert "\n" not in message, f"{where}: {message!r}"
+        assert message.endswith("."), f"{where}: {message!r}"
         outcome.refused += 1
     except Exception as error:
         raise AssertionError(f"{where}: {type(error).__name__}: {error}") from error
