@@ -37,6 +37,12 @@ def test_csv_round_trip(tmp_path: Path) -> None:
         (f"{ROW},1\n{ROW.removesuffix('0.5')},1\n", "row 2, column 187: the value is not a finite number"),
         (f"{ROW},1\n{ROW.replace('0.5', 'inf', 1)},1\n", "row 2, column 1: the value is not a finite number"),
         (f"{ROW},1\n{ROW.replace('0.5', 'high', 1)},1\n", "contains text instead of a number"),
+        (
+            f"{ROW},1\n{ROW.replace('0.5', '1e30', 1)},1\n",
+            "row 2, column 1: the value is 1e\\+30. Valid values: 0 to 1",
+        ),
+        (f"{ROW},1\n{ROW.replace('0.5', '-0.1', 1)},1\n", "row 2, column 1: the value is -0.1"),
+        ("\n" + "0.5," * 1_000_000, "columns instead of 188"),  # pandas needs 15 s for it
         (f"{ROW},5\n", "row 1: the label is 5. Valid labels: 0 to 4"),
         (f"{ROW},1\n{ROW},-1\n", "row 2: the label is -1"),
         (f"{ROW},0.5\n", "row 1: the label is 0.5"),
