@@ -230,12 +230,13 @@ def _problem_of_arrays(arrays: Mapping[str, NDArray[Any]], provenance: Mapping[s
         # min and max are NaN if a value is.
         low, high = arrays[name].min(initial=0), arrays[name].max(initial=0)
         if not -MAX_VALUE <= low <= high <= MAX_VALUE:
-            return f"the values of {name} are between {low:g} and {high:g}, the limits are ±{MAX_VALUE:g}"
+            diverged = "The generator may have diverged"
+            return f"the values of {name} are between {low:g} and {high:g}, beyond ±{MAX_VALUE:g}. {diverged}"
     label = arrays["label"]
     if not 0 <= label.min(initial=0) <= label.max(initial=0) < len(CLASSES):
         return f"the labels are between {label.min()} and {label.max()}. Valid labels: 0 to {len(CLASSES) - 1}"
     if (counts := _by_class(np.bincount(label, minlength=len(CLASSES)))) != provenance["counts"]:
-        return f"it contains the beats {counts} instead of {provenance['counts']}"
+        return f"it contains the beats {counts}, which differ from counts in {PROVENANCE}"
     return None
 
 

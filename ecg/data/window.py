@@ -78,7 +78,7 @@ class Window(ABC):
         """Returns the beats of a recording, in order.
 
         Raises:
-            UserError: the recording does not have the lead.
+            UserError: the recording does not have the lead, or is too short.
         """
 
     def settings(self) -> dict[str, Any]:
@@ -184,6 +184,11 @@ class CenteredWindow(Window):
     def _preprocess(self, recording: Recording, ratio: Fraction) -> NDArray[np.float64]:
         """Returns the lead at `ratio` times its sampling rate, filtered and standardised."""
         x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
+        if x.size < recording.sfreq:
+            raise UserError(
+                f"Record {recording.name} has {x.size} samples at {recording.sfreq:g} Hz. A record must be at least "
+                "1 s long."
+            )
         highpass = dsp.butter(2, self.highpass_hz, "highpass", fs=recording.sfreq, output="sos")
         x = dsp.sosfiltfilt(highpass, x)
         x = _resample(x, ratio)

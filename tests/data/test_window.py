@@ -179,6 +179,11 @@ def test_a_flat_signal_gives_finite_beats() -> None:
     assert np.isfinite(centered().cut(recording).signal).all()
 
 
+def test_a_recording_of_less_than_a_second_is_refused() -> None:
+    with pytest.raises(UserError, match="Record x has 300 samples at 360 Hz. A record must be at least 1 s long"):
+        centered().cut(make_recording([10, 200], ["N", "N"], n=300))
+
+
 def test_a_lead_is_selected_by_position_preference_or_name() -> None:
     recording = make_recording([10, 300], ["N", "N"])
     assert lead_index(recording, "first") == 0
