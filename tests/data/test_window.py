@@ -180,7 +180,7 @@ def test_a_flat_signal_gives_finite_beats() -> None:
 
 
 def test_a_recording_of_less_than_a_second_is_refused() -> None:
-    with pytest.raises(UserError, match="Record x has 300 samples at 360 Hz. A record must be at least 1 s long"):
+    with pytest.raises(UserError, match=r"Record x has 300 samples at 360 Hz\. A record must be at least 1 s long"):
         centered().cut(make_recording([10, 200], ["N", "N"], n=300))
 
 
