@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -23,6 +24,11 @@ from ecg.errors import UserError
 def data_root() -> Path:
     """Returns the folder that contains `mitdb/` and so on: `ECG_DATA_DIR`, else a folder in the user's cache."""
     return Path(os.environ.get("ECG_DATA_DIR") or platformdirs.user_cache_path("ecg") / "data")
+
+
+def exclude_remedy(record: str) -> str:
+    """Returns the remedy that ends each message that refuses one record of several."""
+    return f"Or add {record} to protocol.exclude; only protocol=kaggle needs all records."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,10 @@ class RecordSource(Source):
         """See `Source`."""
         records = self._selected(exclude)
         self.download(records)
-        fingerprints = {record: self.fingerprint(record, window) for record in records}
+        fingerprints = {}
+        for record in records:
+            with self._excludable(record, records):
+                fingerprints[record] = self.fingerprint(record, window)
         key = cache.fingerprint({"window": window.settings(), "records": fingerprints})
         return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window))
 
@@ -115,6 +124,20 @@ class RecordSource(Source):
         return selected
 
     def _cut(self, records: Sequence[str], window: Window) -> Beats:
+        def cut(record: str) -> Beats:
+            with self._excludable(record, records):
+                return window.cut(self.read(record, window))
+
         # Threads are enough: most of the work is done by NumPy, which releases the GIL.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Beats.concatenate(list(pool.map(lambda record: window.cut(self.read(record, window)), records)))
+            return Beats.concatenate(list(pool.map(cut, records)))
+
+    @contextmanager
+    def _excludable(self, record: str, records: Sequence[str]) -> Iterator[None]:
+        """Adds a remedy to a message that refuses one record: exclude it, where the others can be used without it."""
+        try:
+            yield
+        except UserError as error:
+            if self.simulated or len(records) == 1:
+                raise
+            raise UserError(f"{error} {exclude_remedy(record)}") from error
