@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ecg.config.job import in_sweep
-from ecg.errors import UserError, file_system_message
+from ecg.errors import UserError, file_system_message, memory_message
 
 Main = Callable[[DictConfig], float | None]
 
@@ -83,8 +83,11 @@ def _wants_tracebacks() -> bool:
 def _job_message(error: Exception, cfg: DictConfig) -> str | None:
     if isinstance(error, UserError):
         return str(error)
+    # By name, since an import of Lightning takes seconds.
+    if type(error).__name__ == "MisconfigurationException":
+        return f"Lightning refuses the trainer: {str(error).strip().splitlines()[0]}"
     folders = {"hydra.run.dir": str(cfg.paths.run_dir)}
-    return file_system_message(error, folders)
+    return memory_message(error) or file_system_message(error, folders)
 
 
 def _report_failed_job(reason: str) -> None:
@@ -97,10 +100,16 @@ def _report_failed_job(reason: str) -> None:
 
 def _composition_message(error: Exception) -> str | None:
     """The message for an error raised outside a job; None for a defect."""
-    if isinstance(error, UserError):
-        return str(error)
+    for cause in _causes(error):  # a UserError of a resolver has become the cause of an error of OmegaConf
+        if isinstance(cause, UserError):
+            return str(cause)
     if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):  # Optuna's
         return "No trial of the search finished. The messages above give the reasons."
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):  # Hydra's
+        null = ", ".join(word for word in sys.argv[1:] if word.endswith(("=null", "=")))
+        return f"A group cannot be null: {null}. Choose one of its options; --help lists them."
+    if isinstance(error, OverrideParseException):
+        return _override_message(error.override)
     if message := file_system_message(error, {"hydra.run.dir": ""}):
         return message
     # An object that cannot be created is a defect of the program.
@@ -113,6 +122,15 @@ def _composition_message(error: Exception) -> str | None:
         return f"This option needs an extra. Install it with: pip install -e '.[{plugin[1]}]'"
     # Hydra appends every folder of its search path.
     return " ".join(str(error).split("Config search path")[0].split())
+
+
+def _override_message(override: str) -> str:
+    key, equals, value = override.partition("=")
+    quoted = value.strip("'\"").replace("'", r"\'") if equals else "my run"
+    return (
+        f"Cannot read {override!r}: an override is KEY=VALUE or GROUP=OPTION. A value with spaces, letters outside "
+        f"ASCII or special characters needs quotes inside of the shell's: \"{key if equals else 'name'}='{quoted}'\"."
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -129,5 +147,5 @@ def _key_message(error: Any) -> str:
     parent = error.parent_node
     if isinstance(parent, DictConfig) and error.key is not None and error.key not in parent:
         valid = ", ".join(str(key) for key in parent if not str(key).startswith("_"))
-        return f"Unknown key {error.full_key or error.key}. Valid keys: {valid}."
+        return f"Unknown key {error.full_key or error.key}. Valid keys: {valid or 'none, with this option'}."
     return f"{error.full_key}: {first}." if error.full_key else f"{first}."
