@@ -75,7 +75,9 @@ def window(cfg: DictConfig) -> Window:
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_the_window = ("window", "lead", "before", "after", "sfreq", "difference")
-    patients = {"patients": dict(cfg.data.patients or {})} if "patients" in cfg.data else {}
+    # A name such as 100 is a number in YAML.
+    named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
+    patients = {"patients": named} if "patients" in cfg.data else {}
     made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
     return made
 

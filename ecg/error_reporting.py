@@ -125,11 +125,15 @@ def _composition_message(error: Exception) -> str | None:
 
 
 def _override_message(override: str) -> str:
-    key, equals, value = override.partition("=")
-    quoted = value.strip("'\"").replace("'", r"\'") if equals else "my run"
+    """The message for an override that does not follow Hydra's grammar."""
+    key, _, value = override.partition("=")
+    if value.startswith(("[", "{")):
+        return f"Cannot read {override}. Write a list as '{key}=[A,B]' and a mapping as '{key}={{A: 1, B: 2}}'."
+    quoted = value.strip("'\"").replace("'", r"\'")
+    example = f"\"{key}='{quoted}'\"" if value else "\"name='my run'\""
     return (
-        f"Cannot read {override!r}: an override is KEY=VALUE or GROUP=OPTION. A value with spaces, letters outside "
-        f"ASCII or special characters needs quotes inside of the shell's: \"{key if equals else 'name'}='{quoted}'\"."
+        f"Cannot read {override}. Write it as KEY=VALUE or GROUP=OPTION, and a value with spaces, letters outside ASCII "
+        f"or special characters in two pairs of quotes: {example}."
     )
 
 
@@ -143,9 +147,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _key_message(error: Any) -> str:
-    first = str(error.msg or error).splitlines()[0]
+    first = str(error.msg or error).splitlines()[0].rstrip(".")
     parent = error.parent_node
     if isinstance(parent, DictConfig) and error.key is not None and error.key not in parent:
         valid = ", ".join(str(key) for key in parent if not str(key).startswith("_"))
         return f"Unknown key {error.full_key or error.key}. Valid keys: {valid or 'none, with this option'}."
+    if "is not a ListConfig" in first:
+        return f"{error.full_key} must be a list. Write it as '{error.full_key}=[A,B]'."
     return f"{error.full_key}: {first}." if error.full_key else f"{first}."

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import composed, run, run_subprocess
+from programs import composed, run, run_subprocess, with_values
 
 from ecg.config.checks import check_synth, check_train
 from ecg.config.ranges import Range
@@ -30,13 +30,13 @@ COMPOSITION_ERRORS = [
     ("hydra/sweeper=nothing", "Could not find 'hydra/sweeper/nothing'"),
     ("data=null", "A group cannot be null: data=null"),
     ("seed=true", "seed: Value 'True' of type 'bool' could not be converted to Integer"),
-    ("data.records=5", "data.records: Invalid value assigned"),
+    ("data.records=5", "data.records must be a list. Write it as 'data.records=\\[A,B\\]'"),
     ("trainer.num_nodes=two", "trainer.num_nodes: Value 'two'"),
     ("optimizer.lr=[1]", "optimizer.lr"),
-    ("name=Größe", "Cannot read 'name=Größe'.*: \"name='Größe'\""),
-    ("name=a=b", "Cannot read 'name=a=b'.*: \"name='a=b'\""),
-    ("run", "Cannot read 'run': an override is KEY=VALUE.*\"name='my run'\""),
-    ("protocol.keep={S 0.1}", "Cannot read 'protocol.keep="),
+    ("name=Größe", "Cannot read name=Größe.*: \"name='Größe'\""),
+    ("name=a=b", "Cannot read name=a=b.*: \"name='a=b'\""),
+    ("run", "Cannot read run. Write it as KEY=VALUE.*\"name='my run'\""),
+    ("protocol.keep={S 0.1}", "Cannot read protocol.keep=.*a mapping as 'protocol.keep=.A: 1, B: 2"),
     # In the run folder's name, which Hydra resolves before the job starts.
     ("name=../x", "name has a path separator: ../x"),
 ]
@@ -190,13 +190,13 @@ def test_errors_in_an_experiment_file_are_one_message(content: str, message: str
 @pytest.mark.parametrize(("overrides", "message"), WRONG_TRAIN)
 def test_invalid_values_of_train_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_train(composed("train", *overrides))
+        check_train(with_values("train", *overrides))
 
 
 @pytest.mark.parametrize(("overrides", "message"), WRONG_SYNTH)
 def test_invalid_values_of_synth_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_synth(composed("synth", *overrides))
+        check_synth(with_values("synth", *overrides))
 
 
 def test_a_synthetic_set_may_be_given_to_every_job_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ def test_at_least_60_wrong_values_are_tested() -> None:
 
 @pytest.mark.parametrize("name", ["my run", "Größe", "心電図", "a.b-c_d", "5"])
 def test_names_with_spaces_and_letters_of_all_languages_are_valid(name: str) -> None:
-    cfg = composed("train", f"name='{name}'")
+    cfg = with_values("train", f"name='{name}'")
     check_train(cfg)
     assert cfg.name == name
 
