@@ -132,8 +132,8 @@ def _override_message(override: str) -> str:
     quoted = value.strip("'\"").replace("'", r"\'")
     example = f"\"{key}='{quoted}'\"" if value else "\"name='my run'\""
     return (
-        f"Cannot read {override}. Write it as KEY=VALUE or GROUP=OPTION, and a value with spaces, letters outside ASCII "
-        f"or special characters in two pairs of quotes: {example}."
+        f"Cannot read {override}. Write it as KEY=VALUE or GROUP=OPTION, and a value with spaces, letters outside "
+        f"ASCII or special characters in two pairs of quotes: {example}."
     )
 
 

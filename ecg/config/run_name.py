@@ -22,9 +22,9 @@ def check_run_name(name: str) -> str:
     elif not name.isprintable():
         reason = f"has a character that cannot be printed: {name!r}"
     elif "/" in name or "\\" in name:
-        reason = f"has a path separator: {name}. To choose the folder, use hydra.run.dir=FOLDER"
+        reason = f"has a path separator: {name!r}. To choose the folder, use hydra.run.dir=FOLDER"
     elif name.startswith((".", "-")):
-        reason = f"starts with a dot or a dash: {name}"
+        reason = f"starts with a dot or a dash: {name!r}"
     elif (n_bytes := len(name.encode())) > MAX_BYTES:
         reason = f"has {n_bytes} bytes, and a letter outside ASCII has several. At most {MAX_BYTES} are valid"
     if reason:

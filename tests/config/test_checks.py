@@ -38,7 +38,7 @@ COMPOSITION_ERRORS = [
     ("run", "Cannot read run. Write it as KEY=VALUE.*\"name='my run'\""),
     ("protocol.keep={S 0.1}", "Cannot read protocol.keep=.*a mapping as 'protocol.keep=.A: 1, B: 2"),
     # In the run folder's name, which Hydra resolves before the job starts.
-    ("name=../x", "name has a path separator: ../x"),
+    ("name=../x", "name has a path separator: '../x'"),
 ]
 
 # Values of train.py that the checks refuse.
@@ -82,10 +82,10 @@ WRONG_TRAIN = [
     (["augmentation.transforms.mixup.limit=0.6"], r"augmentation.transforms.mixup.limit is 0.6. .* at most 0.5"),
     (["augmentation.transforms.recorded_noise.dir=x"], r"Add augmentation.transforms.recorded_noise.snr=10"),
     (["name="], r"name is empty"),
-    (["name=.hidden"], r"name starts with a dot or a dash: .hidden"),
-    (["name=-rf"], r"name starts with a dot or a dash: -rf"),
+    (["name=.hidden"], r"name starts with a dot or a dash: '.hidden'"),
+    (["name=-rf"], r"name starts with a dot or a dash: '-rf'"),
     (["name='..'"], r"name starts with a dot"),
-    (["name='a/b'"], r"name has a path separator: a/b"),
+    (["name='a/b'"], r"name has a path separator: 'a/b'"),
     (["name='a\tb'"], r"name has a character that cannot be printed"),
     ([f"name={'x' * 300}"], r"name has 300 bytes.* At most 120 are valid"),
     ([f"name='{'ß' * 61}'"], r"name has 122 bytes"),
