@@ -522,7 +522,7 @@ class TrainerConfig:
     enable_model_summary: bool | None = key(False, "print layers and their parameters")
     accumulate_grad_batches: int = key(1, "batches a step", at_least=1, at_most=100_000)
     gradient_clip_val: float | None = key(
-        1.0, "largest gradient norm; rare classes give large gradients", at_least=0, at_most=1e6
+        1.0, "largest gradient norm; rare classes give large gradients", at_least=0, at_most=1_000_000
     )
     gradient_clip_algorithm: str | None = key(None, "null: norm", choices=("norm", "value"))
     deterministic: Any = key(None, "true: deterministic operations only", choices=(False, True, "warn"))
@@ -636,7 +636,7 @@ class WGANGPConfig(GeneratorConfig):
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     n_critic: int = key(3, "critic steps for each generator step", at_least=1, at_most=100)
-    penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0, at_most=1e6)
+    penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0, at_most=1_000_000)
 
 
 @dataclass
@@ -647,13 +647,15 @@ class R3GANConfig(GeneratorConfig):
     lr: float = key(6e-4, "learning rate of Adam", above=0, at_most=1e38)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
-    gamma: float = key(0.02, "weight of the gradient penalties", at_least=0, at_most=1e6)
+    gamma: float = key(0.02, "weight of the gradient penalties", at_least=0, at_most=1_000_000)
     penalty_every: int = key(
         4, "critic steps between two penalties; a penalty costs as much as three steps", at_least=1, at_most=100_000
     )
     augment: float = key(0.05, "standard deviation of scale and offset of the critic's input", at_least=0, at_most=10)
     max_shift: int = key(2, "samples, largest shift of the critic's input", at_least=0, at_most=1000)
-    texture: float = key(0.1, "weight of the critic of fine detail in the generator's loss", at_least=0, at_most=1e6)
+    texture: float = key(
+        0.1, "weight of the critic of fine detail in the generator's loss", at_least=0, at_most=1_000_000
+    )
 
 
 @dataclass
