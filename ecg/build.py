@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +28,9 @@ from ecg.callbacks import AveragedWeights, BatchSeed, Gallery, History
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
+from ecg.config.stored import schema_targets
 from ecg.data.beats import Beats, Positions
-from ecg.data.datamodule import BeatDataModule
+from ecg.data.datamodule import Batch, BeatDataModule
 from ecg.data.protocols.protocol import Protocol, Split
 from ecg.data.source import Source
 from ecg.data.window import CenteredWindow, KaggleWindow, Window
@@ -37,15 +39,19 @@ from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
 from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
+from ecg.generators.generator import Generator
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
 from ecg.tracking.loggers import RunDescription
+from ecg.training_memory import PROBE, require_space_for_parameters, require_step_memory
 
 log = logging.getLogger(__name__)
 
 MIN_CLASS_BEATS = 20  # with fewer training beats of a class, a generator only copies them
 # Training steps of an evaluation network. Simulated recordings are for trying the program out.
 EVALUATION_STEPS, EVALUATION_STEPS_SIMULATED = 300, 50
+# Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.
+CLUSTER_VARIABLES = {"MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -69,7 +75,9 @@ def window(cfg: DictConfig) -> Window:
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_the_window = ("window", "lead", "before", "after", "sfreq", "difference")
-    patients = {"patients": dict(cfg.data.patients or {})} if "patients" in cfg.data else {}
+    # A name such as 100 is a number in YAML.
+    named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
+    patients = {"patients": named} if "patients" in cfg.data else {}
     made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
     return made
 
@@ -192,14 +200,26 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     """
     _, n_channels, n_times = data.beats.signal.shape
     classes = data.split.classes
+    sizes = {"n_channels": n_channels, "n_times": n_times, "n_classes": len(classes), "n_rr": data.beats.rr.shape[1]}
+    known = cfg.model._target_ in schema_targets()  # the memory of other networks is not estimated
+    if known:
+        require_space_for_parameters(lambda: _instantiate(cfg.model, **sizes), Path(cfg.paths.run_dir), "model.hidden")
     pl.seed_everything(cfg.seed, verbose=False)
-    network = _instantiate(
-        cfg.model, n_channels=n_channels, n_times=n_times, n_classes=len(classes), n_rr=data.beats.rr.shape[1]
-    )
+    network = _instantiate(cfg.model, **sizes)
     if n_times < network.min_times:
         raise UserError(
             f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
             "data.before, data.after or data.sfreq, or decrease model.kernel_size."
+        )
+    if known:
+        batch_size = min(cfg.optimizer.batch_size, len(data.train_positions))
+        beats = Batch(*(column[data.train_positions[:PROBE]] for column in data.tensors))
+        require_step_memory(
+            network,
+            lambda probe: [probe(beats.signal, beats.rr)],
+            batch_size,
+            _gpu_memory(cfg),
+            "optimizer.batch_size or model.hidden",
         )
     return Classifier(
         network,
@@ -236,7 +256,24 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     training = [column[positions] for column in data.tensors]
     made.generator.prepare(*training)
     np.add.at(made.record_counts.numpy(), (training[2].numpy(), training[3].numpy()), 1)
+    beats = Batch(*(column[:PROBE] for column in training))
+    require_step_memory(
+        made.generator,
+        lambda probe: [
+            probe.loss(player, probe.canvas.encode(beats.signal, beats.rr), beats.label, beats.record, 0)["loss"]
+            for player in probe.players
+        ],
+        min(cfg.fit.batch_size, len(positions)),
+        _gpu_memory(cfg),
+        "fit.batch_size or generator.hidden",
+    )
     return made
+
+
+def _gpu_memory(cfg: DictConfig) -> float | None:
+    """Bytes that are available on the CUDA GPU of the trainer; None if it uses another device."""
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.cuda.mem_get_info()[0] if on_gpu else None
 
 
 def evaluation_settings(cfg: DictConfig, data: BeatDataModule) -> FitSettings:
@@ -259,12 +296,17 @@ def unfitted_synthesizer(
     evaluator: EpochEvaluator | None = None,
 ) -> Synthesizer:
     """A synthesizer before its fit, for beats of `shape` (C, T, R)."""
-    pl.seed_everything(cfg.seed, verbose=False)
     optimizer = {name: cfg.generator[name] for name in ("lr", "beta1", "beta2")}
-    canvas = Canvas(*shape, padded=padded)
-    generator = _instantiate(
-        cfg.generator, drop=tuple(optimizer), canvas=canvas, n_classes=len(classes), n_records=n_records
-    )
+
+    def make() -> Generator:
+        sizes = {"canvas": Canvas(*shape, padded=padded), "n_classes": len(classes), "n_records": n_records}
+        made: Generator = _instantiate(cfg.generator, drop=tuple(optimizer), **sizes)
+        return made
+
+    if cfg.generator._target_ in schema_targets():
+        require_space_for_parameters(make, Path(cfg.paths.run_dir), "generator.hidden")
+    pl.seed_everything(cfg.seed, verbose=False)
+    generator = make()
     return Synthesizer(
         generator,
         tuple(classes),
@@ -282,13 +324,14 @@ def unfitted_synthesizer(
 
 
 def prepare_hardware(cfg: DictConfig) -> None:
-    """Refuses an accelerator that is not available, before records are downloaded and beats prepared.
+    """Refuses hardware that is not available, before records are downloaded and beats prepared.
 
     Also makes cuDNN compute float32 in full precision. By default it rounds the inputs of convolutions and LSTMs to 10
     bits (TF32).
 
     Raises:
-        UserError: names the accelerator and the available ones.
+        UserError: the accelerator or the number of devices is not available, no cluster is detected for several
+            nodes, or Lightning refuses the arguments.
     """
     cuda, mps = CUDAAccelerator.is_available(), MPSAccelerator.is_available()
     tpu = XLAAccelerator.is_available()
@@ -298,7 +341,25 @@ def prepare_hardware(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.accelerator={cfg.trainer.accelerator} is not available on this machine. Available: {names}."
         )
+    _require_devices(cfg)
+    if cfg.trainer.num_nodes > 1 and not CLUSTER_VARIABLES & os.environ.keys():
+        raise UserError(
+            f"trainer.num_nodes is {cfg.trainer.num_nodes}, but this process is not part of a cluster job, so that it "
+            "would wait for the other machines. Start it with srun or torchrun, or leave out trainer.num_nodes."
+        )
+    n_devices(cfg)
     torch.backends.cudnn.allow_tf32 = False
+
+
+def _require_devices(cfg: DictConfig) -> None:
+    devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
+    if accelerator in ("tpu", "mps"):  # Lightning refuses too many of them
+        return
+    n_gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    needed = max(devices) + 1 if OmegaConf.is_list(devices) else devices
+    if isinstance(needed, int) and needed > (n_gpus or os.cpu_count() or 1):
+        available = f"{n_gpus} GPUs" if n_gpus else f"{os.cpu_count()} processors, one for each process"
+        raise UserError(f"trainer.devices is {devices}, but this machine has {available}.")
 
 
 def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -450,4 +511,8 @@ def _instantiate(node: DictConfig, drop: tuple[str, ...] = (), **objects: Any) -
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if str(error).startswith("Error locating target"):
+            raise UserError(
+                f"The class {node._target_} cannot be imported. Check its name, and that PYTHONPATH has its folder."
+            ) from error
         raise

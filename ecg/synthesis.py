@@ -35,11 +35,13 @@ from ecg.evaluation.networks import embed
 from ecg.files import write_json
 from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
 from ecg.reports.synthesis_report import SynthesisReport, write_synthesis_report
+from ecg.resources import require_disk
 from ecg.runs import Run
 from ecg.synthesizer import Synthesizer
 
 FIDELITY = "fidelity.json"
 FITTED = "fitted.json"  # the provenance that every set of this generator carries
+CSV_BYTES = 25  # of a value in synthetic.csv
 COLLAPSED = 0.5  # spread relative to real beats
 DIVERGED, STILL_IMPROVING = 3.0, 0.8  # Fréchet distance, relative to the best and to that of half of the epochs
 
@@ -216,7 +218,7 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> dict[str, Any]:
         "generator": OmegaConf.to_container(cfg.generator, resolve=True, enum_to_str=True),
         "classes": list(split.classes),
         "counts": dict(zip(split.classes, data.class_counts().tolist(), strict=True)),
-        "shape": [*beats.signal.shape[1:], beats.rr.shape[1]],
+        "shape": list(_shape(data)),
         "padded": data.window.padded,
         "n_records": len(data.records),
         "sfreq": beats.sfreq,
@@ -228,13 +230,19 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> dict[str, Any]:
     }
 
 
+def _shape(data: BeatDataModule) -> tuple[int, int, int]:
+    """(C, T, R) of the beats."""
+    _, c, t = data.beats.signal.shape
+    return c, t, data.beats.rr.shape[1]
+
+
 def write_synthetic_set(
     cfg: DictConfig, run: Run, synthesizer: Synthesizer, fitted: Mapping[str, Any], checkpoint: Path
 ) -> Path:
     """Samples the requested beats and writes them to `synthetic/` of the run folder, chunk by chunk.
 
     Raises:
-        UserError: a requested class is unknown, or no beats are requested.
+        UserError: a requested class is unknown, no beats are requested, or the disk is too full.
     """
     classes = fitted["classes"]
     wanted = requested_beats(cfg, fitted["counts"])
@@ -242,6 +250,7 @@ def write_synthetic_set(
         raise UserError(f"This generator has no class {', '.join(unknown)}. Its classes: {', '.join(classes)}.")
     if not wanted:
         raise UserError("No class is smaller than synth.balance_to. Set the numbers with synth.per_class={...}.")
+    _require_space(run, sum(wanted.values()), tuple(fitted["shape"]), csv=cfg.synth.csv)
     label = torch.cat([torch.full((n,), classes.index(name)) for name, n in wanted.items()])
     provenance = {
         **{key: value for key, value in fitted.items() if key not in ("shape", "counts", "padded")},
@@ -257,6 +266,24 @@ def write_synthetic_set(
         provenance=provenance,
         csv=cfg.synth.csv,
     )
+
+
+def require_space(cfg: DictConfig, run: Run, data: BeatDataModule) -> None:
+    """Refuses a synthetic set that does not fit on the disk, before the generator is fitted.
+
+    Raises:
+        UserError: the disk is too full.
+    """
+    counts = dict(zip(data.split.classes, data.class_counts().tolist(), strict=True))
+    _require_space(run, sum(requested_beats(cfg, counts).values()), _shape(data), csv=cfg.synth.csv)
+
+
+def _require_space(run: Run, n: int, shape: tuple[int, int, int], csv: bool) -> None:
+    c, t, r = shape
+    # The arrays are written twice, first as they are, then into one file.
+    n_bytes = n * (2 * 4 * (c * t + r) + (CSV_BYTES * c * t if csv else 0))
+    remedy = "Decrease synth.per_class, or choose another folder with hydra.run.dir=FOLDER."
+    require_disk(n_bytes, run.folder, f"{n:,} synthetic beats", remedy)
 
 
 def requested_beats(cfg: DictConfig, counts: Mapping[str, int]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import platformdirs
 
 from ecg.data import cache
@@ -19,6 +20,7 @@ from ecg.data.databases import PublishedSplit
 from ecg.data.recording import Recording
 from ecg.data.window import Window
 from ecg.errors import UserError
+from ecg.resources import require_disk, require_memory
 
 
 def data_root() -> Path:
@@ -81,6 +83,8 @@ class RecordSource(Source):
         records: the records to use; None for all.
     """
 
+    how_to_shrink: ClassVar[str] = "Use fewer data.records, or decrease data.sfreq, data.before or data.after."
+
     records: Sequence[str] | None
 
     @abstractmethod
@@ -107,7 +111,7 @@ class RecordSource(Source):
             with self._excludable(record, records):
                 fingerprints[record] = self.fingerprint(record, window)
         key = cache.fingerprint({"window": window.settings(), "records": fingerprints})
-        return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window))
+        return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window, cache_dir))
 
     def _selected(self, exclude: Sequence[str]) -> list[str]:
         valid = self.record_names()
@@ -123,14 +127,21 @@ class RecordSource(Source):
             raise UserError("Every record is excluded. Shorten protocol.exclude or extend data.records.")
         return selected
 
-    def _cut(self, records: Sequence[str], window: Window) -> Beats:
-        def cut(record: str) -> Beats:
+    def _cut(self, records: Sequence[str], window: Window, cache_dir: Path) -> Beats:
+        def read(record: str) -> Recording:
             with self._excludable(record, records):
-                return window.cut(self.read(record, window))
+                return self.read(record, window)
 
+        def cut(recording: Recording) -> Beats:
+            with self._excludable(recording.name, records):
+                return window.cut(recording)
+
+        first = read(records[0])
+        self._require_space(first, window, len(records), cache_dir)
         # Threads are enough: most of the work is done by NumPy, which releases the GIL.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Beats.concatenate(list(pool.map(cut, records)))
+            others = pool.map(lambda record: cut(read(record)), records[1:])
+            return Beats.concatenate([cut(first), *others])
 
     @contextmanager
     def _excludable(self, record: str, records: Sequence[str]) -> Iterator[None]:
@@ -141,3 +152,12 @@ class RecordSource(Source):
             if self.simulated or len(records) == 1:
                 raise
             raise UserError(f"{error} {exclude_remedy(record)}") from error
+
+    def _require_space(self, recording: Recording, window: Window, n_records: int, cache_dir: Path) -> None:
+        """Refuses beats that do not fit into memory or on the disk if all records are like this one."""
+        of_record = recording.sample.size * window.n_channels * window.n_times * np.dtype(np.float32).itemsize
+        of_beats = of_record * n_records
+        # The beats of each record and their concatenation; and the index and float64 arrays of a thread.
+        in_memory = 2 * of_beats + 5 * of_record * min(n_records, os.cpu_count() or 1)
+        require_memory(in_memory, f"The beats of {n_records:,} records", self.how_to_shrink)
+        require_disk(of_beats, cache_dir, f"The prepared beats of {n_records:,} records", self.how_to_shrink)
