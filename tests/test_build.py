@@ -174,7 +174,7 @@ def test_the_trainer_is_checked_before_the_data_are_read(
     for variable in build.CLUSTER_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(UserError, match=message):
-        build.require_hardware(composed("train", "trainer.accelerator=cpu", override))
+        build.prepare_hardware(composed("train", "trainer.accelerator=cpu", override))
 
 
 def test_a_class_that_cannot_be_imported_is_a_user_error(plain: BeatDataModule, cache_dir: Path) -> None:
