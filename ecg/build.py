@@ -24,7 +24,7 @@ from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
-from ecg.callbacks import AveragedWeights, BatchSeed, Gallery, History
+from ecg.callbacks import AdaptThreads, AveragedWeights, BatchSeed, Gallery, History
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
@@ -42,6 +42,7 @@ from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
+from ecg.threads import adapt_threads
 from ecg.tracking.loggers import RunDescription
 from ecg.training_memory import PROBE, require_space_for_parameters, require_step_memory
 
@@ -247,9 +248,8 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
                 "out of protocol.classes, choose another protocol.split_seed, or use more data."
             )
     log.info("Training the classifier that evaluates the epochs of the generator")
-    train, validation = beat_set(data, data.split.train), beat_set(data, data.split.validation)
-    network = fit_classifier(train, n_classes, evaluation_settings(cfg, data))
-    evaluator = EpochEvaluator(network, train, validation, n_classes, cfg.fit.n_compared)
+    network = fit_classifier(beat_set(data, data.split.train), n_classes, evaluation_settings(cfg, data))
+    evaluator = EpochEvaluator(network, *_compared_beats(data, cfg.seed), n_classes, cfg.fit.n_compared)
     shape = (*data.beats.signal.shape[1:], data.beats.rr.shape[1])
     made = unfitted_synthesizer(cfg, shape, classes, len(data.records), data.window.padded, evaluator)
     positions = torch.from_numpy(data.split.train)
@@ -268,6 +268,18 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
         "fit.batch_size or generator.hidden",
     )
     return made
+
+
+def _compared_beats(data: BeatDataModule, seed: int) -> tuple[BeatSet, BeatSet]:
+    """Real beats of the reference, and the beats that generated ones are compared with after each epoch.
+
+    Where the validation beats are those of other patients, the generated beats are compared with training beats. Other
+    patients are so far away that the distance to them hardly depends on the epoch.
+    """
+    if not data.split.by_patient:
+        return beat_set(data, data.split.train), beat_set(data, data.split.validation)
+    order = np.random.default_rng(seed).permutation(data.split.train)
+    return beat_set(data, order[::2]), beat_set(data, order[1::2])
 
 
 def _gpu_memory(cfg: DictConfig) -> float | None:
@@ -326,8 +338,8 @@ def unfitted_synthesizer(
 def prepare_hardware(cfg: DictConfig) -> None:
     """Refuses hardware that is not available, before records are downloaded and beats prepared.
 
-    Also makes cuDNN compute float32 in full precision. By default it rounds the inputs of convolutions and LSTMs to 10
-    bits (TF32).
+    Also adapts the number of threads to other processes, and makes cuDNN compute float32 in full precision. By default
+    it rounds the inputs of convolutions and LSTMs to 10 bits (TF32).
 
     Raises:
         UserError: the accelerator or the number of devices is not available, no cluster is detected for several
@@ -349,6 +361,7 @@ def prepare_hardware(cfg: DictConfig) -> None:
         )
     n_devices(cfg)
     torch.backends.cudnn.allow_tf32 = False
+    adapt_threads()
 
 
 def _require_devices(cfg: DictConfig) -> None:
@@ -447,7 +460,7 @@ def _hide_library_messages() -> None:
 
 
 def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: float | None) -> list[Callback]:
-    chosen: list[Callback] = [History(), BatchSeed(cfg.seed)]
+    chosen: list[Callback] = [History(), BatchSeed(cfg.seed), AdaptThreads()]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
         folder = run.folder / "checkpoints"
         chosen.append(ModelCheckpoint(folder, filename="best", enable_version_counter=False, **monitor))

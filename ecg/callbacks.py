@@ -1,8 +1,9 @@
-"""Lightning callbacks: averaged weights, history, seeding, gallery."""
+"""Lightning callbacks: averaged weights, history, seeding, threads, gallery."""
 
 from __future__ import annotations
 
 import math
+import time
 from itertools import compress
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
 from ecg.synthesizer import Synthesizer
+from ecg.threads import adapt_threads
+
+SECONDS_BETWEEN_CHECKS = 20.0  # a check takes 0.1 s
 
 C = TypeVar("C", bound=Callback)
 
@@ -121,6 +125,20 @@ class BatchSeed(Callback):
         """Seeds the batch."""
         sequence = np.random.SeedSequence([self.seed, trainer.current_epoch, batch_idx, trainer.global_rank])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
+
+
+class AdaptThreads(Callback):
+    """Adapts the number of threads to other processes, every `SECONDS_BETWEEN_CHECKS` of a training on one CPU."""
+
+    def __init__(self) -> None:
+        self.checked = -math.inf
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Checks the other processes."""
+        on_one_cpu = pl_module.device.type == "cpu" and trainer.world_size == 1
+        if on_one_cpu and time.monotonic() - self.checked > SECONDS_BETWEEN_CHECKS:
+            adapt_threads()
+            self.checked = time.monotonic()
 
 
 class Gallery(Callback):

@@ -154,7 +154,7 @@ def evaluate_generator(
         fidelity = evaluate_fidelity(
             synthetic,
             build.beat_set(data, data.split.train),
-            {"validation": evaluator.held_out, "test": build.beat_set(data, data.split.test)},
+            {name: build.beat_set(data, getattr(data.split, name)) for name in ("validation", "test")},
             classes,
             classifier=evaluator.classifier,
             settings=build.evaluation_settings(cfg, data),
