@@ -36,6 +36,7 @@ def main(cfg: DictConfig) -> float | None:
             synthesis.sample_more(cfg, run)
             return None
         data = build.synthesis_data(cfg)
+        run.require_same(beats_sha256=data.beats.digest())
         synthesizer = build.synthesizer(cfg, data)
         trainer = build.synthesis_trainer(cfg, run)
         trainer.fit(synthesizer, data, ckpt_path=run.last_checkpoint, weights_only=True)
