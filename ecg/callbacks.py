@@ -91,9 +91,8 @@ class RunCheckpoint(ModelCheckpoint):
         """Restores the state of a checkpoint."""
         assert self.dirpath is not None  # set by the constructor
         folder = Path(self.dirpath)
-        super().load_state_dict(
-            self._with_paths(state_dict, lambda name: str(folder / name)) | {"dirpath": str(folder)}
-        )
+        state = self._with_paths(state_dict, lambda name: str(folder / name))
+        super().load_state_dict({**state, "dirpath": self.dirpath})
 
     @staticmethod
     def _with_paths(state: dict[str, Any], convert: Callable[[str], str]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, buffer)  # to memory: on a full disk, torch.save raises a RuntimeError, not an OSError
         content = buffer.getvalue()
-        with atomic_write(path, exclusive=True) as temporary, temporary.open("wb") as file:
-            file.writelines([content.removesuffix(NO_COMMENT), LENGTH, hashlib.sha256(content).digest()])
+        with atomic_write(path, exclusive=True) as temporary:
+            temporary.write_bytes(content.removesuffix(NO_COMMENT) + LENGTH + hashlib.sha256(content).digest())
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
         """Loads a checkpoint. Executes no pickled code, whatever `weights_only` is.

@@ -93,7 +93,7 @@ def parse(kind: Any, content: Any, key: str = "") -> Any:
     if origin in (list, tuple) and isinstance(content, list | tuple):
         kinds = [arguments[0]] * len(content) if origin is list or arguments[-1] is Ellipsis else arguments
         if len(kinds) == len(content):
-            return origin(parse(each, value, _join(key, i)) for i, (each, value) in enumerate(zip(kinds, content)))
+            return origin(parse(kinds[i], value, _join(key, i)) for i, value in enumerate(content))
     if _is_plain(kind, content):
         return content
     raise ValueError(f"{key or 'the content'} is {_shorten(content)}, not {_describe(kind)}")

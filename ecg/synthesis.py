@@ -27,6 +27,7 @@ from ecg.config.stored import load_config
 from ecg.data import synthetic_set
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
+from ecg.data.features import RR_FEATURES
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import Fidelity
@@ -90,7 +91,7 @@ class Fitted:
     def problem(self) -> str | None:
         """What is wrong with the values; None if they are valid."""
         c, t, r = self.shape
-        if not (1 <= c <= 2 and 1 <= t <= MAX_TIMES and 0 <= r <= MAX_TIMES):
+        if not (1 <= c <= 2 and 1 <= t <= MAX_TIMES and r in (0, len(RR_FEATURES))):
             return f"the shape of the beats is {c} x {t} with {r} RR features"
         if not 1 <= self.n_records <= MAX_RECORDS:
             return f"the number of records is {self.n_records}"
@@ -175,11 +176,11 @@ def read_generator(folder: Path, seed: int) -> tuple[Synthesizer, dict[str, Any]
     Raises:
         UserError: a file is missing or damaged, or the files do not match.
     """
+    stored = load_config(folder, SynthConfig)
+    check_synth(stored)
     fitted = read_json(folder / FITTED, Fitted, FIT_AGAIN)
     if problem := fitted.problem():
         raise UserError(f"{folder / FITTED} is damaged: {problem}. {FIT_AGAIN}")
-    stored = load_config(folder, SynthConfig)
-    check_synth(stored)
     stored.seed = seed
     synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
     return synthesizer, asdict(fitted), load_best(folder, synthesizer)

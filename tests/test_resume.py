@@ -19,6 +19,7 @@ import torch
 import yaml
 from programs import TINY_SYNTH, TINY_TRAIN, command, folders, run, run_subprocess
 
+from ecg.checkpoints import AtomicCheckpointIO
 from ecg.data.synthetic_set import read_set
 
 # In float32: sums in bfloat16 depend on the number of threads.
@@ -165,7 +166,7 @@ def test_a_run_that_cannot_be_resumed_is_one_message(uninterrupted: Path, tmp_pa
     assert "keeps its original overrides. Leave out: optimizer.lr=1" in message
     other = [*EXACT, "optimizer.lr=0.1", *folders(tmp_path, cache_dir), f"hydra.run.dir={uninterrupted}"]
     assert f"{uninterrupted} holds another run, which differs in optimizer.lr" in run("train", *other).message
-    assert "multirun.yaml is missing" in run("train", f"sweep.resume={tmp_path}").message
+    assert "sweep.yaml is missing" in run("train", f"sweep.resume={tmp_path}").message
 
 
 def extend(folder: Path, epochs: int) -> None:
@@ -184,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     state = checkpoint(folder)
     # The weights that are trained; "state_dict" holds the averaged ones.
     next(value for value in state["current_model_state"].values() if value.ndim >= 2).fill_(float("nan"))
-    torch.save(state, folder / "checkpoints" / "last.ckpt")
+    AtomicCheckpointIO().save_checkpoint(state, folder / "checkpoints" / "last.ckpt")
     message = run("train", f"resume={folder}").message
     assert "The loss is not a finite number in epoch 1, batch 0" in message
     assert "optimizer.lr" in message

@@ -282,10 +282,10 @@ def differing_keys(board: Leaderboard) -> dict[str, dict[str, Any]]:
     settings = {each.name: _settings(each.runs[0]) for each in board.configurations}
     keys = sorted({key for values in settings.values() for key in values})
     rows = {key: {name: values.get(key) for name, values in settings.items()} for key in keys}
-    rows |= {
-        key: {name: _short_value(key, value) for name, value in rows[key].items()} for key in INPUTS if key in rows
-    }
-    return {key: row for key, row in rows.items() if len({json.dumps(v, default=str) for v in row.values()}) > 1}
+    differing = {key: row for key, row in rows.items() if len({json.dumps(v, default=str) for v in row.values()}) > 1}
+    for key in differing.keys() & set(INPUTS):
+        differing[key] = {name: _short_value(key, value) for name, value in differing[key].items()}
+    return differing
 
 
 # -- export -------------------------------------------------------------------------------------------------------

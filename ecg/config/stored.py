@@ -34,7 +34,8 @@ def portable_config(cfg: DictConfig, folder: Path) -> DictConfig:
         cfg: the configuration.
         folder: the run folder.
     """
-    stored = OmegaConf.create(OmegaConf.to_yaml(cfg, resolve=True))
+    content: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    stored: DictConfig = OmegaConf.create(content)
     for key in INPUTS:
         if isinstance(path := OmegaConf.select(stored, key), str):
             OmegaConf.update(stored, key, relative_to_folder(path, folder))
@@ -56,8 +57,8 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: {CONFIG} is missing.")
-    content = read_yaml(path, dict[str, Any], REPEAT)
-    if not content:
+    content = read_yaml(path, Any, REPEAT)
+    if not isinstance(content, dict) or not content:
         raise UserError(f"{path} is damaged: it holds no keys. {REPEAT}")
     for key, value in _values(content, ""):
         if isinstance(value, str) and "${" in value:
