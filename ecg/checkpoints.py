@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from ecg.config.stored import CONFIG
 from ecg.errors import UserError
@@ -65,7 +66,21 @@ def load_weights(path: Path, module: nn.Module) -> None:
         UserError: the file is damaged, or holds the weights of another module.
     """
     checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise UserError(f"{path} does not match the {CONFIG} of its run folder. {ANOTHER_FOLDER}") from error
+    require_same_weights(module, checkpoint["state_dict"], str(path))
+    module.load_state_dict(checkpoint["state_dict"])
+
+
+def require_same_weights(module: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Refuses weights of another module, whose names or shapes differ.
+
+    Args:
+        module: the Lightning module that takes the weights.
+        weights: its future state dict.
+        origin: where the weights are from, for the message.
+
+    Raises:
+        UserError: a name or a shape differs.
+    """
+    expected, actual = ({name: value.shape for name, value in d.items()} for d in (module.state_dict(), weights))
+    if expected != actual:
+        raise UserError(f"{origin} does not match the {CONFIG} of its run folder. {ANOTHER_FOLDER}")

@@ -103,9 +103,8 @@ class SweepSummary(Callback, ABC):
             folder = Path(config.hydra.sweep.dir)
             folder.mkdir(parents=True, exist_ok=True)
             given = config.hydra.overrides
-            of_hydra = [
-                o for o in given.hydra if not o.startswith(("hydra.run.dir=", "hydra.sweep.dir=", "hydra.mode="))
-            ]
+            own = ("hydra.run.dir=", "hydra.sweep.dir=", "hydra.mode=")
+            of_hydra = [override for override in given.hydra if not override.startswith(own)]
             write_text(folder / SWEEP_FILE, yaml.safe_dump([*given.task, *of_hydra]))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:

@@ -178,12 +178,22 @@ def read_generator(folder: Path, seed: int) -> tuple[Synthesizer, dict[str, Any]
     """
     stored = load_config(folder, SynthConfig)
     check_synth(stored)
-    fitted = read_json(folder / FITTED, Fitted, FIT_AGAIN)
-    if problem := fitted.problem():
-        raise UserError(f"{folder / FITTED} is damaged: {problem}. {FIT_AGAIN}")
+    fitted = read_fitted(folder)
     stored.seed = seed
     synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
     return synthesizer, asdict(fitted), load_best(folder, synthesizer)
+
+
+def read_fitted(folder: Path) -> Fitted:
+    """The content of fitted.json in a run folder.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    fitted = read_json(folder / FITTED, Fitted, FIT_AGAIN)
+    if problem := fitted.problem():
+        raise UserError(f"{folder / FITTED} is damaged: {problem}. {FIT_AGAIN}")
+    return fitted
 
 
 def load_best(folder: Path, synthesizer: Synthesizer) -> Path:

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from ecg.checkpoints import require_same_weights
 from ecg.data.datamodule import Batch
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
@@ -100,6 +101,10 @@ class Synthesizer(pl.LightningModule):
         optimizer.step()
         self._select(player, self.lr_schedulers()).step()
         return gradient_norm
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another network, before a fit is resumed."""
+        require_same_weights(self, checkpoint["state_dict"], "last.ckpt")
 
     def configure_optimizers(self) -> Any:
         """Returns Adam and a learning rate schedule for each player."""

@@ -29,6 +29,8 @@ from programs import TINY_SYNTH, TINY_TRAIN, command
 
 # In float32 and with one thread: sums in bfloat16 depend on the number of threads.
 EXACT = ["trainer.precision=32-true", "logger=none"]
+SMALL_FIT = ["data.n_patients=12", "data.minutes=2", "generator=wgan_gp", "trainer.max_epochs=8"]
+SMALL_FIT += ["protocol.classes=[N,V]", "protocol.keep={N: 0.05}", "synth.per_class={V: 400}"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -53,11 +55,7 @@ class Target:
 
 TARGETS = {
     "train": Target("train", [*TINY_TRAIN, *EXACT, "trainer.max_epochs=20", "callbacks.patience=null"]),
-    "synth": Target(
-        "synth",
-        [*TINY_SYNTH, *EXACT, "data.n_patients=12", "data.minutes=2", "generator=wgan_gp", "trainer.max_epochs=8"]
-        + ["protocol.classes=[N,V]", "protocol.keep={N: 0.05}", "synth.per_class={V: 400}"],
-    ),
+    "synth": Target("synth", [*TINY_SYNTH, *SMALL_FIT, *EXACT]),
     "sweep": Target(
         "train",
         ["-m", "seed=1,2,3", *TINY_TRAIN, *EXACT, "trainer.max_epochs=6", "callbacks.patience=null"],

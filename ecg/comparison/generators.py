@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ecg.errors import UserError
@@ -93,5 +94,5 @@ def print_fidelity(table: pd.DataFrame) -> None:
         printed.add_column(name, justify="left" if name == "run" else "right")
     for _, row in table.iterrows():
         values = ("–" if pd.isna(row[name]) else f"{row[name]:.3g}" for name in columns)
-        printed.add_row(row["run"], row["validation gates passed"], *values)
+        printed.add_row(escape(row["run"]), row["validation gates passed"], *values)
     Console().print(printed)

@@ -90,7 +90,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
         if key.endswith("_target_") and value not in targets:
             raise UserError(
                 f"{folder / CONFIG} has {key}={value}, a class outside this package, which is not created from a run "
-                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder}"
+                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder} added."
             )
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
@@ -98,9 +98,8 @@ def load_config(folder: Path, root: type) -> DictConfig:
         target, name = OmegaConf.select(stored, f"{path}._target_"), OmegaConf.select(stored, f"{path}.name")
         # Databases share a class and differ in their name.
         for option, schema in options.items():
-            node = OmegaConf.structured(schema)
-            if node._target_ == target and name in (None, option):
-                OmegaConf.update(typed, path, node, force_add=True)
+            if schema._target_ == target and name in (None, option):
+                OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
     content: Any = OmegaConf.to_container(stored, resolve=False)
     if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
         raise UserError(f"{folder / CONFIG} is damaged, or was written by another version: {missing[0]} is missing.")
