@@ -52,11 +52,13 @@ def job(main: Main) -> Main:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Exits with the message of a UserError."""
+    """Exits with the message of a UserError, or with the status 130 after SIGINT (Ctrl-C)."""
     try:
         yield
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        _exit_after_interrupt()
 
 
 @contextmanager
@@ -70,9 +72,14 @@ def signals_as_exits() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        _exit_after_interrupt()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _exit_after_interrupt() -> NoReturn:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager

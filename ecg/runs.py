@@ -154,7 +154,7 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
         except BaseException as error:
             if is_main_process():
                 _record_failure(run, error)
-            if isinstance(error, SystemExit) and (number := _signal_of(error)):
+            if number := _signal_of(error):
                 raise SystemExit(128 + number) from error
             raise
 
@@ -335,7 +335,8 @@ def _record_failure(run: Run, error: BaseException) -> None:
     if interrupted:
         last = run.last_checkpoint
         found = f"Last checkpoint: {last}." if last else "No epoch was completed."
-        print(f"Interrupted. {found} Continue with resume={run.folder}", file=sys.stderr)
+        resume = f"sweep.resume={run.folder.parent}" if run.sweep else f"resume={run.folder}"
+        print(f"Interrupted. {found} Continue with {resume}", file=sys.stderr)
     reason = "interrupted" if interrupted else str(error) or type(error).__name__
     status = Status("interrupted" if interrupted else "failed", without_absolute_paths(reason, run.folder))
     with suppress(OSError):  # the disk may be full

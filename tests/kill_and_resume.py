@@ -58,7 +58,7 @@ TARGETS = {
     "synth": Target("synth", [*TINY_SYNTH, *SMALL_FIT, *EXACT]),
     "sweep": Target(
         "train",
-        ["-m", "seed=1,2,3", *TINY_TRAIN, *EXACT, "trainer.max_epochs=6", "callbacks.patience=null"],
+        ["-m", "seed=1,2", *TINY_TRAIN, *EXACT, "trainer.max_epochs=6", "callbacks.patience=null"],
         folder="hydra.sweep.dir",
         resume="sweep.resume",
         marker="sweep.yaml",
