@@ -142,7 +142,7 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
     with lock_folder(run.folder):
         _require_same_config(run.folder, cfg)
         if is_main_process():
-            _restore(run)
+            restore_description(run)
         if run.result is not None:
             log.info("Already finished: %s", run.folder)
             yield run
@@ -279,8 +279,12 @@ def _require_same_config(folder: Path, cfg: DictConfig) -> None:
         )
 
 
-def _restore(run: Run) -> None:
-    """Takes provenance, choices and overrides of a resumed run from its folder. It keeps its original overrides."""
+def restore_description(run: Run) -> None:
+    """Takes provenance, choices and overrides of a resumed run from its folder. It keeps its original overrides.
+
+    Raises:
+        UserError: a file is damaged.
+    """
     path = run.folder / PROVENANCE
     if not (path.is_file() and (run.folder / OVERRIDES).is_file()):
         return

@@ -3,8 +3,9 @@
     python tests/kill_and_resume.py                    # ten kills of each
     python tests/kill_and_resume.py --kills 3 synth
 
-A killed process cannot clean up (SIGKILL). Each kill is at a random moment of its own interval of the run, so that the
-kills reach the imports, the fit, the evaluation and the writing of the results. A run is resumed with `resume=DIR`, a
+A killed process cannot clean up (SIGKILL). Two tenths of the kills come before the run folder exists. Each of the others
+has its own interval between then and the end, and comes at a random moment of it, so that the kills reach the data, the
+fit, the evaluation and the writing of the results. A run is resumed with `resume=DIR`, a
 sweep with `sweep.resume=DIR`; one without a configuration is started again. The results must be those of a run without
 interruption, bit by bit. The exit status is 1 if one differs.
 """
@@ -83,22 +84,32 @@ def kill_and_resume(name: str, target: Target, kills: int, rng: random.Random) -
         root = Path(temporary)
         cache = f"paths.cache_dir={root}/cache"
         start(target, root / "warm" / "x", cache).wait()  # prepares the beats
-        begin = time.monotonic()
-        start(target, root / "whole" / "x", cache).wait()
-        duration, expected = time.monotonic() - begin, results(root / "whole" / "x")
-        print(f"{name}: {duration:.1f} s without interruption, {len(expected)} results compared", flush=True)
+        process, begin = start(target, root / "whole" / "x", cache), time.monotonic()
+        wait_for_run(root / "whole" / "x", process)
+        began = time.monotonic()
+        process.wait()
+        duration, expected = time.monotonic() - began, results(root / "whole" / "x")
+        print(f"{name}: {began - begin:.1f} s to its folder, {duration:.1f} s to its end, {len(expected)} results")
         equal = []
         for i in range(kills):
             folder = root / str(i) / "x"  # the same name, which the leaderboard contains
-            moment = duration * (i + rng.random()) / kills
-            process = start(target, folder, cache)
+            process, n_early = start(target, folder, cache), kills // 5
+            if i < n_early:
+                moment = (began - begin) * rng.random()
+            else:
+                wait_for_run(folder, process)
+                moment = duration * (i - n_early + rng.random()) / (kills - n_early)
             time.sleep(moment)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             found = describe(folder)
             code = resume(target, folder, cache)
             equal.append(code == 0 and same(expected, results(folder)))
-            print(f"  killed after {moment:5.1f} s | {found} | {'equal' if equal[-1] else 'DIFFERENT'}", flush=True)
+            phase = "its start" if i < n_early else "its folder"
+            print(
+                f"  killed {moment:4.1f} s after {phase} | {found} | {'equal' if equal[-1] else 'DIFFERENT'}",
+                flush=True,
+            )
         return all(equal)
 
 
@@ -111,6 +122,12 @@ def start(target: Target, folder: Path, cache: str, *, resumed: bool = False) ->
     given = first if resumed and target.resume == "sweep.resume" else [*first, cache]
     call = command(target.program, *given)
     return subprocess.Popen(call, stdout=log, stderr=log, env=ENVIRONMENT, start_new_session=True)
+
+
+def wait_for_run(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    """Waits until a program has opened its first run."""
+    while process.poll() is None and not any(folder.rglob("status.json")):
+        time.sleep(0.01)
 
 
 def resume(target: Target, folder: Path, cache: str) -> int:

@@ -142,9 +142,8 @@ def accept_interrupts() -> None:
 def test_ctrl_c_exits_with_130_and_keeps_the_last_checkpoint(sweep: bool, tmp_path: Path, cache_dir: Path) -> None:
     folder = tmp_path / "sweep" / "0" if sweep else tmp_path / "run"
     long = ["trainer.max_epochs=500", "logger=none", "callbacks.patience=null", *folders(tmp_path, cache_dir)]
-    if sweep:
-        long = ["-m", "seed=1,2", *long, "hydra.sweep.subdir=${hydra:job.num}"]
-    process = start(command("train", *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
+    jobs = ["-m", "seed=1,2", "hydra.sweep.subdir=${hydra:job.num}"] if sweep else []
+    process = start(command("train", *jobs, *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
     last = folder / "checkpoints" / "last.ckpt"
     wait_for(last.exists, process)
     process.send_signal(signal.SIGINT)

@@ -30,7 +30,7 @@ from ecg.config.schema import SynthConfig, TrainConfig
 from ecg.config.stored import load_config, portable_config, read_config
 from ecg.errors import UserError
 from ecg.reports.leaderboard_report import write_leaderboard
-from ecg.runs import Run, _restore, lock_folder, read_status, record_failed_job
+from ecg.runs import Run, lock_folder, read_status, record_failed_job, restore_description
 from ecg.synthesis import read_fitted, read_generator
 
 CHOICES = dict.fromkeys(("model", "data", "augmentation", "protocol", "loss"), "x")
@@ -69,7 +69,7 @@ def read_synth_config(folder: Path) -> None:
 
 def restore(folder: Path) -> None:
     """Provenance and overrides of a resumed run."""
-    _restore(Run(folder, dict(CHOICES), [], None, {"command": "", "git_commit": None, "git_dirty": None}))
+    restore_description(Run(folder, dict(CHOICES), [], None, {"command": "", "git_commit": None, "git_dirty": None}))
 
 
 def load_last(folder: Path) -> None:

@@ -23,6 +23,7 @@ INPUTS = ("data.dir", "augmentation.beats", "augmentation.transforms.recorded_no
 # Keys that do not influence the result, and locations of the data. They may change when a run is resumed.
 CHANGEABLE = ("logger", "paths.cache_dir", "trainer.enable_progress_bar", *INPUTS)
 REPEAT = "Repeat the run."
+TARGET = "_target_"  # the key with the class that is created
 
 
 def portable_config(cfg: DictConfig, folder: Path) -> DictConfig:
@@ -87,7 +88,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
     """
     stored, targets = read_config(folder), schema_targets()
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
-        if key.endswith("_target_") and value not in targets:
+        if key.endswith(TARGET) and value not in targets:
             raise UserError(
                 f"{folder / CONFIG} has {key}={value}, a class outside this package, which is not created from a run "
                 f"folder. To continue your own run, repeat its command with hydra.run.dir={folder} added."
@@ -95,10 +96,10 @@ def load_config(folder: Path, root: type) -> DictConfig:
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
         path = group.replace("/", ".")
-        target, name = OmegaConf.select(stored, f"{path}._target_"), OmegaConf.select(stored, f"{path}.name")
+        target, name = OmegaConf.select(stored, f"{path}.{TARGET}"), OmegaConf.select(stored, f"{path}.name")
         # Databases share a class and differ in their name.
         for option, schema in options.items():
-            if schema._target_ == target and name in (None, option):
+            if getattr(schema, TARGET) == target and name in (None, option):
                 OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
     content: Any = OmegaConf.to_container(stored, resolve=False)
     if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
@@ -115,7 +116,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
 def schema_targets() -> set[str]:
     """The classes that the schema names."""
     schemas = (node for node in vars(schema_module).values() if isinstance(node, type) and is_dataclass(node))
-    return {str(getattr(node, "_target_", MISSING)) for node in schemas} - {MISSING}
+    return {str(getattr(node, TARGET, MISSING)) for node in schemas} - {MISSING}
 
 
 def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[str]:
