@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ecg.config.job import SWEEP, in_sweep, sweep_name
 from ecg.config.stored import INPUTS
@@ -102,10 +102,10 @@ class SweepSummary(Callback, ABC):
         with composition_errors():
             folder = Path(config.hydra.sweep.dir)
             folder.mkdir(parents=True, exist_ok=True)
-            given = config.hydra.overrides
+            given: Any = OmegaConf.to_container(config.hydra.overrides)  # without resolving what they contain
             own = ("hydra.run.dir=", "hydra.sweep.dir=", "hydra.mode=")
-            of_hydra = [override for override in given.hydra if not override.startswith(own)]
-            write_text(folder / SWEEP_FILE, yaml.safe_dump([*given.task, *of_hydra]))
+            of_hydra = [override for override in given["hydra"] if not override.startswith(own)]
+            write_text(folder / SWEEP_FILE, yaml.safe_dump([*given["task"], *of_hydra]))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Called by Hydra before each job, after its sweeper has written multirun.yaml."""

@@ -3,10 +3,10 @@
     python tests/kill_and_resume.py                    # ten kills of each
     python tests/kill_and_resume.py --kills 3 synth
 
-A killed process cannot clean up (SIGKILL). Two tenths of the kills come before the run folder exists. Each of the others
-has its own interval between then and the end, and comes at a random moment of it, so that the kills reach the data, the
-fit, the evaluation and the writing of the results. A run is resumed with `resume=DIR`, a
-sweep with `sweep.resume=DIR`; one without a configuration is started again. The results must be those of a run without
+A process cannot clean up after SIGKILL. Two tenths of the kills come before the run folder exists. Each of the others
+has its own interval between then and the end, and comes at a random moment of it, so that the kills reach the data,
+the fit, the evaluation and the writing of the results. A run is resumed with `resume=DIR`, a sweep with
+`sweep.resume=DIR`; one without a configuration is started again. The results must be those of a run without
 interruption, bit by bit. The exit status is 1 if one differs.
 """
 
@@ -89,7 +89,7 @@ def kill_and_resume(name: str, target: Target, kills: int, rng: random.Random) -
         began = time.monotonic()
         process.wait()
         duration, expected = time.monotonic() - began, results(root / "whole" / "x")
-        print(f"{name}: {began - begin:.1f} s to its folder, {duration:.1f} s to its end, {len(expected)} results")
+        print(f"{name}: {began - begin:.1f} s to its folder, {duration:.1f} s to its end", flush=True)
         equal = []
         for i in range(kills):
             folder = root / str(i) / "x"  # the same name, which the leaderboard contains
