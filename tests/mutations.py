@@ -89,7 +89,7 @@ class Outcome:
 
 
 def read_mutated(path: Path, read: Callable[[], object], *, n: int = N_MUTATIONS, seed: int = 0) -> Outcome:
-    """Reads a file after each of n mutations, and restores it.
+    """Reads a file as it is, then after each of n mutations, and restores it.
 
     Args:
         path: the file.
@@ -101,6 +101,7 @@ def read_mutated(path: Path, read: Callable[[], object], *, n: int = N_MUTATIONS
         AssertionError: a read ended in an error other than `UserError`, in a message that is not one line with a full
             stop, took more than 5 s, or allocated more than 256 MiB.
     """
+    read()
     content = path.read_bytes()
     outcome = Outcome()
     for i in range(n):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# What zipfile and NumPy raise for damaged files, besides ValueError. RuntimeError: the file is encrypted, or needs a
+# newer version of zip. SyntaxError and TokenError: NumPy parses the header of an array as Python.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tokenize.TokenError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+)
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -33,8 +48,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
-    # RuntimeError: the file is encrypted, or needs a newer version of zip.
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, OverflowError, TypeError, MemoryError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
