@@ -19,7 +19,7 @@ from mutations import N_MUTATIONS, read_mutated
 from omegaconf import OmegaConf
 from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, folders, run
 
-from ecg.checkpoints import AtomicCheckpointIO, load_weights
+from ecg.checkpoints import AtomicCheckpointIO
 from ecg.comparison.console import print_leaderboard
 from ecg.comparison.generators import read_fidelity
 from ecg.comparison.leaderboard import build_leaderboard, to_frame, to_json
@@ -77,7 +77,7 @@ def load_last(folder: Path) -> None:
 
 
 def load_best(folder: Path) -> None:
-    load_weights(folder / "checkpoints" / "best.ckpt", torch.nn.Linear(1, 1))
+    AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "best.ckpt")
 
 
 def compare(folder: Path) -> None:
