@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> float | None:
     # Importing torch, Lightning and W&B takes seconds, so it waits until the configuration is checked.
     from ecg import build, runs, sweeps, synthesis, tracking
 
-    build.require_hardware(cfg)
+    build.prepare_hardware(cfg)
     sweeps.run_in_subprocess(cfg, __file__)
     with runs.open_run(cfg) as run, tracking.finish_on_exit():
         if run.result is not None:
@@ -37,6 +37,7 @@ def main(cfg: DictConfig) -> float | None:
             return None
         data = build.synthesis_data(cfg)
         run.require_same(beats_sha256=data.beats.digest())
+        synthesis.require_space(cfg, run, data)
         synthesizer = build.synthesizer(cfg, data)
         trainer = build.synthesis_trainer(cfg, run)
         trainer.fit(synthesizer, data, ckpt_path=run.last_checkpoint, weights_only=True)

@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> float:
     # Importing torch, Lightning and W&B takes seconds, so it waits until the configuration is checked.
     from ecg import build, classification, runs, sweeps, tracking
 
-    build.require_hardware(cfg)
+    build.prepare_hardware(cfg)
     sweeps.run_in_subprocess(cfg, __file__)
     with runs.open_run(cfg) as run, tracking.finish_on_exit():
         if run.result is not None:

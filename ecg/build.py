@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,30 +24,34 @@ from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
-from ecg.callbacks import BatchSeed, Gallery, History, RunCheckpoint, weight_averaging
+from ecg.callbacks import AveragedWeights, BatchSeed, Gallery, History, RunCheckpoint
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
-from ecg.config.stored import portable_config
+from ecg.config.stored import portable_config, schema_targets
 from ecg.data.beats import Beats, Positions
-from ecg.data.datamodule import BeatDataModule
+from ecg.data.datamodule import Batch, BeatDataModule
 from ecg.data.protocols.protocol import Protocol, Split
 from ecg.data.source import Source
 from ecg.data.window import CenteredWindow, KaggleWindow, Window
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
-from ecg.evaluation.networks import fit_classifier
+from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
+from ecg.generators.generator import Generator
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
 from ecg.tracking.loggers import RunDescription
+from ecg.training_memory import PROBE, require_space_for_parameters, require_step_memory
 
 log = logging.getLogger(__name__)
 
 MIN_CLASS_BEATS = 20  # with fewer training beats of a class, a generator only copies them
 # Training steps of an evaluation network. Simulated recordings are for trying the program out.
 EVALUATION_STEPS, EVALUATION_STEPS_SIMULATED = 300, 50
+# Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.
+CLUSTER_VARIABLES = {"MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 
 
 # -- data ---------------------------------------------------------------------------------------------------------
@@ -70,7 +75,9 @@ def window(cfg: DictConfig) -> Window:
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_the_window = ("window", "lead", "before", "after", "sfreq", "difference")
-    patients = {"patients": dict(cfg.data.patients or {})} if "patients" in cfg.data else {}
+    # A name such as 100 is a number in YAML.
+    named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
+    patients = {"patients": named} if "patients" in cfg.data else {}
     made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
     return made
 
@@ -193,14 +200,26 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     """
     _, n_channels, n_times = data.beats.signal.shape
     classes = data.split.classes
+    sizes = {"n_channels": n_channels, "n_times": n_times, "n_classes": len(classes), "n_rr": data.beats.rr.shape[1]}
+    known = cfg.model._target_ in schema_targets()  # the memory of other networks is not estimated
+    if known:
+        require_space_for_parameters(lambda: _instantiate(cfg.model, **sizes), Path(cfg.paths.run_dir), "model.hidden")
     pl.seed_everything(cfg.seed, verbose=False)
-    network = _instantiate(
-        cfg.model, n_channels=n_channels, n_times=n_times, n_classes=len(classes), n_rr=data.beats.rr.shape[1]
-    )
+    network = _instantiate(cfg.model, **sizes)
     if n_times < network.min_times:
         raise UserError(
             f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
             "data.before, data.after or data.sfreq, or decrease model.kernel_size."
+        )
+    if known:
+        batch_size = min(cfg.optimizer.batch_size, len(data.train_positions))
+        beats = Batch(*(column[data.train_positions[:PROBE]] for column in data.tensors))
+        require_step_memory(
+            network,
+            lambda probe: [probe(beats.signal, beats.rr)],
+            batch_size,
+            _gpu_memory(cfg),
+            "optimizer.batch_size or model.hidden",
         )
     return Classifier(
         network,
@@ -229,7 +248,7 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
             )
     log.info("Training the classifier that evaluates the epochs of the generator")
     train, validation = beat_set(data, data.split.train), beat_set(data, data.split.validation)
-    network = fit_classifier(train, n_classes, steps=evaluation_steps(cfg, data), seed=cfg.seed)
+    network = fit_classifier(train, n_classes, evaluation_settings(cfg, data))
     evaluator = EpochEvaluator(network, train, validation, n_classes, cfg.fit.n_compared)
     shape = (*data.beats.signal.shape[1:], data.beats.rr.shape[1])
     made = unfitted_synthesizer(cfg, shape, classes, len(data.records), data.window.padded, evaluator)
@@ -237,13 +256,35 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     training = [column[positions] for column in data.tensors]
     made.generator.prepare(*training)
     np.add.at(made.record_counts.numpy(), (training[2].numpy(), training[3].numpy()), 1)
+    beats = Batch(*(column[:PROBE] for column in training))
+    require_step_memory(
+        made.generator,
+        lambda probe: [
+            probe.loss(player, probe.canvas.encode(beats.signal, beats.rr), beats.label, beats.record, 0)["loss"]
+            for player in probe.players
+        ],
+        min(cfg.fit.batch_size, len(positions)),
+        _gpu_memory(cfg),
+        "fit.batch_size or generator.hidden",
+    )
     return made
 
 
-def evaluation_steps(cfg: DictConfig, data: BeatDataModule) -> int:
-    """Training steps of every evaluation network."""
+def _gpu_memory(cfg: DictConfig) -> float | None:
+    """Bytes that are available on the CUDA GPU of the trainer; None if it uses another device."""
+    on_gpu = cfg.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return torch.cuda.mem_get_info()[0] if on_gpu else None
+
+
+def evaluation_settings(cfg: DictConfig, data: BeatDataModule) -> FitSettings:
+    """The settings of every evaluation network."""
     default = EVALUATION_STEPS_SIMULATED if data.source.simulated else EVALUATION_STEPS
-    return int(cfg.fit.evaluation_steps or default)
+    return FitSettings(
+        steps=int(cfg.fit.evaluation_steps or default),
+        seed=cfg.seed,
+        device=device(cfg),
+        bfloat16=precision(cfg) == "bf16-mixed",
+    )
 
 
 def unfitted_synthesizer(
@@ -255,12 +296,17 @@ def unfitted_synthesizer(
     evaluator: EpochEvaluator | None = None,
 ) -> Synthesizer:
     """A synthesizer before its fit, for beats of `shape` (C, T, R)."""
-    pl.seed_everything(cfg.seed, verbose=False)
     optimizer = {name: cfg.generator[name] for name in ("lr", "beta1", "beta2")}
-    canvas = Canvas(*shape, padded=padded)
-    generator = _instantiate(
-        cfg.generator, drop=tuple(optimizer), canvas=canvas, n_classes=len(classes), n_records=n_records
-    )
+
+    def make() -> Generator:
+        sizes = {"canvas": Canvas(*shape, padded=padded), "n_classes": len(classes), "n_records": n_records}
+        made: Generator = _instantiate(cfg.generator, drop=tuple(optimizer), **sizes)
+        return made
+
+    if cfg.generator._target_ in schema_targets():
+        require_space_for_parameters(make, Path(cfg.paths.run_dir), "generator.hidden")
+    pl.seed_everything(cfg.seed, verbose=False)
+    generator = make()
     return Synthesizer(
         generator,
         tuple(classes),
@@ -277,11 +323,15 @@ def unfitted_synthesizer(
 # -- trainer ------------------------------------------------------------------------------------------------------
 
 
-def require_hardware(cfg: DictConfig) -> None:
-    """Refuses an accelerator that is not available, before records are downloaded and beats prepared.
+def prepare_hardware(cfg: DictConfig) -> None:
+    """Refuses hardware that is not available, before records are downloaded and beats prepared.
+
+    Also makes cuDNN compute float32 in full precision. By default it rounds the inputs of convolutions and LSTMs to 10
+    bits (TF32).
 
     Raises:
-        UserError: names the accelerator and the available ones.
+        UserError: the accelerator or the number of devices is not available, no cluster is detected for several
+            nodes, or Lightning refuses the arguments.
     """
     cuda, mps = CUDAAccelerator.is_available(), MPSAccelerator.is_available()
     tpu = XLAAccelerator.is_available()
@@ -291,6 +341,25 @@ def require_hardware(cfg: DictConfig) -> None:
         raise UserError(
             f"trainer.accelerator={cfg.trainer.accelerator} is not available on this machine. Available: {names}."
         )
+    _require_devices(cfg)
+    if cfg.trainer.num_nodes > 1 and not CLUSTER_VARIABLES & os.environ.keys():
+        raise UserError(
+            f"trainer.num_nodes is {cfg.trainer.num_nodes}, but this process is not part of a cluster job, so that it "
+            "would wait for the other machines. Start it with srun or torchrun, or leave out trainer.num_nodes."
+        )
+    n_devices(cfg)
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def _require_devices(cfg: DictConfig) -> None:
+    devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
+    if accelerator in ("tpu", "mps"):  # Lightning refuses too many of them
+        return
+    n_gpus = torch.cuda.device_count() if accelerator != "cpu" else 0
+    needed = max(devices) + 1 if OmegaConf.is_list(devices) else devices
+    if isinstance(needed, int) and needed > (n_gpus or os.cpu_count() or 1):
+        available = f"{n_gpus} GPUs" if n_gpus else f"{os.cpu_count()} processors, one for each process"
+        raise UserError(f"trainer.devices is {devices}, but this machine has {available}.")
 
 
 def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -313,16 +382,31 @@ def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
         UserError: Lightning refuses the arguments.
     """
     monitor = {"monitor": "val/frechet", "mode": "min"}
-    return _trainer(cfg, run, "synth", [*_callbacks(cfg, run, monitor, cfg.fit.ema_decay), Gallery()])
+    callbacks = [*_callbacks(cfg, run, monitor, cfg.fit.ema_decay), Gallery()]
+    return _trainer(cfg, run, "synth", callbacks, strategy=synthesis_strategy(cfg))
 
 
-def _trainer(cfg: DictConfig, run: Run, job_type: str, callbacks: list[Callback]) -> pl.Trainer:
+def synthesis_strategy(cfg: DictConfig) -> str:
+    """`trainer.strategy` for a generator: a step uses the parameters of some players only, which DDP has to search.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    strategy = str(cfg.trainer.strategy)
+    if strategy == "auto" and n_devices(cfg) * cfg.trainer.num_nodes > 1:
+        strategy = "ddp"
+    searched = strategy.startswith("ddp") and "find_unused_parameters" not in strategy
+    return f"{strategy}_find_unused_parameters_true" if searched else strategy
+
+
+def _trainer(cfg: DictConfig, run: Run, job_type: str, callbacks: list[Callback], **arguments: Any) -> pl.Trainer:
     if cfg.trainer.precision == "auto" and is_main_process():
         run.add_provenance(precision=" because ".join(best_precision(cfg.trainer.accelerator)))
     logger = _logger(cfg, run, job_type)
     if logger and not cfg.trainer.fast_dev_run:
         callbacks.append(LearningRateMonitor("step"))
-    return _instantiate_trainer(cfg, logger=logger or False, callbacks=callbacks, plugins=[AtomicCheckpointIO()])
+    objects = {"logger": logger or False, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()]}
+    return _instantiate_trainer(cfg, **objects, **arguments)
 
 
 def n_devices(cfg: DictConfig) -> int:
@@ -332,6 +416,15 @@ def n_devices(cfg: DictConfig) -> int:
         UserError: Lightning refuses the arguments.
     """
     return _instantiate_trainer(cfg, logger=False).num_devices
+
+
+def device(cfg: DictConfig) -> torch.device:
+    """The device that the trainer uses in this process.
+
+    Raises:
+        UserError: Lightning refuses the arguments.
+    """
+    return _instantiate_trainer(cfg, logger=False).strategy.root_device
 
 
 def _instantiate_trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:
@@ -363,7 +456,7 @@ def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: fl
             RunCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         )
     if ema_decay is not None:
-        chosen.append(weight_averaging(ema_decay))
+        chosen.append(AveragedWeights(ema_decay))
     return chosen
 
 
@@ -418,4 +511,8 @@ def _instantiate(node: DictConfig, drop: tuple[str, ...] = (), **objects: Any) -
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if str(error).startswith("Error locating target"):
+            raise UserError(
+                f"The class {node._target_} cannot be imported. Check its name, and that PYTHONPATH has its folder."
+            ) from error
         raise

@@ -1,9 +1,10 @@
-"""Lightning callbacks: weight averaging, history, seeding, gallery."""
+"""Lightning callbacks: averaged weights, history, seeding, gallery."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,8 +26,8 @@ def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
     return next(callback for callback in callbacks if isinstance(callback, kind))
 
 
-def weight_averaging(decay: float) -> WeightAveraging:
-    """Returns the callback that averages weights and batch norm statistics, for validation, test and checkpoints.
+class AveragedWeights(WeightAveraging):
+    """Averages weights and batch norm statistics, for validation, test and checkpoints.
 
     The average is exponential. After n steps its decay is the smaller of `decay` and (1 + n) / (10 + n). With a
     constant decay, the initial weights would dominate the average in the first epochs.
@@ -35,11 +36,38 @@ def weight_averaging(decay: float) -> WeightAveraging:
         decay: decay of the average, per step.
     """
 
-    def average(averaged: Tensor, current: Tensor, n: Tensor) -> Tensor:
-        # n stays a tensor: its conversion to a number makes the CPU wait for the GPU, for each parameter.
-        return averaged + (current - averaged) * (1 - torch.clamp((1 + n) / (10 + n), max=decay))
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
 
-    return WeightAveraging(avg_fn=average)
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Moves the average to the device of the module, which `setup` copied before it was moved itself."""
+        assert self._average_model is not None
+        self._average_model.module.to(pl_module.device)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Updates the average after a step of the optimizer."""
+        if trainer.global_step > self._latest_update_step:
+            self.update(pl_module)
+            self._latest_update_step = trainer.global_step
+
+    @torch.no_grad()
+    def update(self, module: pl.LightningModule) -> None:
+        """Adds the weights of a module to the average.
+
+        Unlike `AveragedModel.update_parameters`, it does not wait for the GPU: the number of steps stays on the CPU.
+        """
+        average = self._average_model
+        assert average is not None
+        n = int(average.n_averaged)
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        averaged, current = ([*part.parameters(), *part.buffers()] for part in (average.module, module))
+        floating = [tensor.is_floating_point() for tensor in averaged]
+        torch._foreach_lerp_(list(compress(averaged, floating)), list(compress(current, floating)), 1 - decay)
+        for counter, value in zip(averaged, current, strict=True):
+            if not counter.is_floating_point():  # such as the number of batches of a batch norm
+                counter.copy_(value)
+        average.n_averaged += 1
 
 
 class History(Callback):

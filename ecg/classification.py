@@ -60,15 +60,16 @@ class ClassificationResult:
 
 def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule) -> float:
     """Evaluates the best epoch, writes and tracks the results; returns the validation macro-F1."""
+    if not trainer.is_global_zero:
+        return float("nan")
     history = find_callback(trainer, History)
     load_best(trainer, classifier)
     result = evaluate_classifier(cfg, run, trainer, classifier, data, history)
-    if trainer.is_global_zero:
-        write_results(run, data, result, history)
-        write_classification_report(_report(cfg, run, data, result, history), run.folder / "report.html")
-        _track(trainer, data, result)
-        _print(run, result)
-        run.finish(result.validation_macro_f1)
+    write_results(run, data, result, history)
+    write_classification_report(_report(cfg, run, data, result, history), run.folder / "report.html")
+    _track(trainer, data, result)
+    _print(run, result)
+    run.finish(result.validation_macro_f1)
     return result.validation_macro_f1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
@@ -13,13 +12,11 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from ecg.checkpoints import require_same_weights
 from ecg.data.datamodule import Batch
-from ecg.errors import UserError
+from ecg.divergence import DivergenceCheck
 from ecg.models.network import Network
 
-CHECK_INTERVAL = 50  # batches between two checks that all losses are finite
 
-
-class Classifier(pl.LightningModule):
+class Classifier(DivergenceCheck):
     """Trains a network with AdamW, linear warm-up and cosine decay of the learning rate to zero.
 
     Args:
@@ -50,7 +47,6 @@ class Classifier(pl.LightningModule):
         self.transforms, self.mix = transforms, mix
         self.network, self.loss, self.classes = network, loss, classes
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self._bad_batch = torch.tensor(-1.0)  # first batch of the epoch with a loss that is not finite; -1: none
         n = len(classes)
         # Computed over all validation beats: the mean of the scores of batches is a different, biased number.
         self.validation_scores = MetricCollection(
@@ -79,27 +75,15 @@ class Classifier(pl.LightningModule):
             signal, rr, label = self.mix(signal, rr, label)
         loss: Tensor = self.loss(self.network(signal, rr), label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
-        self._require_finite(loss.detach(), batch_idx)
+        self.record_loss(loss, batch_idx)
         return loss
 
-    def _require_finite(self, loss: Tensor, batch_idx: int) -> None:
-        """Stops the training after a loss that is not finite, before the next checkpoint.
-
-        Reading each loss would make the CPU wait for the GPU. The first bad batch is therefore recorded on the device
-        and read every `CHECK_INTERVAL` batches and at the end of the epoch.
-        """
-        if batch_idx == 0:
-            self._bad_batch = torch.full_like(loss, -1.0, dtype=torch.float32)
-        self._bad_batch = torch.where(torch.isfinite(loss) | (self._bad_batch >= 0), self._bad_batch, float(batch_idx))
-        if (batch_idx + 1) % CHECK_INTERVAL and not self.trainer.is_last_batch:
-            return
-        bad_batch = int(self._bad_batch)
-        if bad_batch >= 0:
-            raise UserError(
-                f"The loss is not a finite number in epoch {self.current_epoch}, batch {bad_batch}. Decrease "
-                "optimizer.lr, or set trainer.precision=32-true. The run folder holds the checkpoints of the epochs "
-                "before."
-            )
+    def divergence_message(self, batch: int) -> str:
+        """See the base class."""
+        return (
+            f"The loss is not a finite number in epoch {self.current_epoch}, batch {batch}. Decrease optimizer.lr, or "
+            "set trainer.precision=32-true. The run folder holds the checkpoints of the epochs before."
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs the loss, and accumulates the predictions for the scores of the epoch."""

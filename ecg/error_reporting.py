@@ -15,12 +15,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ecg.config.job import in_sweep
-from ecg.errors import UserError, file_system_message
+from ecg.errors import UserError, file_system_message, memory_message
 
 Main = Callable[[DictConfig], float | None]
 
@@ -108,8 +108,11 @@ def _wants_tracebacks() -> bool:
 def _job_message(error: Exception, cfg: DictConfig) -> str | None:
     if isinstance(error, UserError):
         return str(error)
+    # By name, since an import of Lightning takes seconds.
+    if type(error).__name__ == "MisconfigurationException":
+        return f"Lightning refuses the trainer: {str(error).strip().splitlines()[0]}"
     folders = {"hydra.run.dir": str(cfg.paths.run_dir)}
-    return file_system_message(error, folders)
+    return memory_message(error) or file_system_message(error, folders)
 
 
 def _report_failed_job(reason: str) -> None:
@@ -122,10 +125,16 @@ def _report_failed_job(reason: str) -> None:
 
 def _composition_message(error: Exception) -> str | None:
     """The message for an error raised outside a job; None for a defect."""
-    if isinstance(error, UserError):
-        return str(error)
+    for cause in _causes(error):  # a UserError of a resolver has become the cause of an error of OmegaConf
+        if isinstance(cause, UserError):
+            return str(cause)
     if isinstance(error, ValueError) and str(error).startswith("No trials are completed"):  # Optuna's
         return "No trial of the search finished. The messages above give the reasons."
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):  # Hydra's
+        null = ", ".join(word for word in sys.argv[1:] if word.endswith(("=null", "=")))
+        return f"A group cannot be null: {null}. Choose one of its options; --help lists them."
+    if isinstance(error, OverrideParseException):
+        return _override_message(error.override)
     if message := file_system_message(error, {"hydra.run.dir": ""}):
         return message
     # An object that cannot be created is a defect of the program.
@@ -140,6 +149,19 @@ def _composition_message(error: Exception) -> str | None:
     return " ".join(str(error).split("Config search path")[0].split())
 
 
+def _override_message(override: str) -> str:
+    """The message for an override that does not follow Hydra's grammar."""
+    key, _, value = override.partition("=")
+    if value.startswith(("[", "{")):
+        return f"Cannot read {override}. Write a list as '{key}=[A,B]' and a mapping as '{key}={{A: 1, B: 2}}'."
+    quoted = value.strip("'\"").replace("'", r"\'")
+    example = f"\"{key}='{quoted}'\"" if value else "\"name='my run'\""
+    return (
+        f"Cannot read {override}. Write it as KEY=VALUE or GROUP=OPTION, and a value with spaces, letters outside "
+        f"ASCII or special characters in two pairs of quotes: {example}."
+    )
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: list[BaseException] = []
     current: BaseException | None = error
@@ -150,9 +172,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _key_message(error: Any) -> str:
-    first = str(error.msg or error).splitlines()[0]
+    first = str(error.msg or error).splitlines()[0].rstrip(".")
     parent = error.parent_node
     if isinstance(parent, DictConfig) and error.key is not None and error.key not in parent:
         valid = ", ".join(str(key) for key in parent if not str(key).startswith("_"))
-        return f"Unknown key {error.full_key or error.key}. Valid keys: {valid}."
+        return f"Unknown key {error.full_key or error.key}. Valid keys: {valid or 'none, with this option'}."
+    if "is not a ListConfig" in first:
+        return f"{error.full_key} must be a list. Write it as '{error.full_key}=[A,B]'."
     return f"{error.full_key}: {first}." if error.full_key else f"{first}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,17 @@ class UserError(Exception):
 
     The programs print the message without a traceback and exit with a status other than 0.
     """
+
+
+def memory_message(error: BaseException) -> str | None:
+    """The message for a lack of memory; None for any other error."""
+    of_torch = isinstance(error, RuntimeError) and re.search(r"out of memory|can't allocate memory", str(error))
+    if not isinstance(error, MemoryError) and not of_torch:
+        return None
+    return (
+        "The memory is too small for this run. Decrease optimizer.batch_size or model.hidden, for synth.py "
+        "fit.batch_size or generator.hidden, or use fewer or shorter beats."
+    )
 
 
 def file_system_message(error: BaseException, folders: Mapping[str, str]) -> str | None:

@@ -7,7 +7,8 @@ overrides.yaml     overrides of the command line
 provenance.json    command, commit, package versions, seeds, options, sha256 of the beats
 status.json        running, finished (with the score), failed (with the reason) or interrupted
 checkpoints/       best.ckpt (best epoch by validation), last.ckpt (after every epoch)
-metrics.json       scores with intervals; the same command and seed give the same file
+metrics.json       scores with intervals; the same command and seed give the same file, on a GPU with
+                   trainer.deterministic=true only
 training.json      duration, and the training curves
 predictions.npz    record, patient, sample, label and probabilities of every validation and test beat
 report.html        the report
@@ -152,8 +153,7 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
                 _write_description(run, cfg)
             yield run
         except BaseException as error:
-            if is_main_process():
-                _record_failure(run, error)
+            _record_failure(run, error)
             if number := _signal_of(error):
                 raise SystemExit(128 + number) from error
             raise
@@ -188,7 +188,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def is_main_process() -> bool:
-    """Whether this is the main process of a distributed run; only this one writes to the run folder."""
+    """Whether this is the main process of a distributed run; the others write to the run folder only if they fail."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return int(next((rank for rank in ranks if rank is not None), 0)) == 0
 
@@ -336,11 +336,16 @@ def _signal_of(error: BaseException) -> int:
 
 def _record_failure(run: Run, error: BaseException) -> None:
     interrupted = _signal_of(error) > 0
+    if interrupted and not is_main_process():
+        return
     if interrupted:
         last = run.last_checkpoint
         found = f"Last checkpoint: {last}." if last else "No epoch was completed."
         resume = f"sweep.resume={run.folder.parent}" if run.sweep else f"resume={run.folder}"
         print(f"Interrupted. {found} Continue with {resume}", file=sys.stderr)
+    # The first process that fails knows the reason. It ends the others, or they find it gone.
+    if read_status(run.folder).state == "failed":
+        return
     reason = "interrupted" if interrupted else str(error) or type(error).__name__
     status = Status("interrupted" if interrupted else "failed", without_absolute_paths(reason, run.folder))
     with suppress(OSError):  # the disk may be full

@@ -37,6 +37,7 @@ from ecg.files import write_json
 from ecg.reading import read_json
 from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
 from ecg.reports.synthesis_report import SynthesisReport, write_synthesis_report
+from ecg.resources import require_disk
 from ecg.runs import Run
 from ecg.synthesizer import Synthesizer
 
@@ -44,6 +45,7 @@ FIDELITY = "fidelity.json"
 FITTED = "fitted.json"  # the provenance that every set of this generator carries
 FIT_AGAIN = "Fit the generator again."
 MAX_TIMES, MAX_RECORDS = 10_000, 100_000  # samples of a beat, and records, of a generator that is read
+CSV_BYTES = 25  # of a value in synthetic.csv
 COLLAPSED = 0.5  # spread relative to real beats
 DIVERGED, STILL_IMPROVING = 3.0, 0.8  # Fréchet distance, relative to the best and to that of half of the epochs
 
@@ -132,6 +134,7 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
         return float("nan")
     checkpoint = load_best(run.folder, synthesizer)
     fitted = asdict(_fitted(cfg, data))
+    synthesizer.to(trainer.strategy.root_device)  # Lightning moves it to the CPU after the fit
     write_json(run.folder / FITTED, fitted)
     result = evaluate_generator(cfg, run, trainer, synthesizer, data)
     subsets = {name: fidelity.to_json() for name, fidelity in result.fidelity.items()}
@@ -151,7 +154,9 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
 
 
 def sample_more(cfg: DictConfig, run: Run) -> None:
-    """Samples beats of the generator in the run folder `checkpoint`. Only `synth` and `seed` are taken from `cfg`.
+    """Samples beats of the generator in the run folder `checkpoint`.
+
+    Only `synth`, `seed` and the hardware of `trainer` are taken from `cfg`.
 
     Raises:
         UserError: the folder holds no fitted generator.
@@ -161,17 +166,18 @@ def sample_more(cfg: DictConfig, run: Run) -> None:
         raise UserError(
             f"checkpoint={cfg.checkpoint} is not the run folder of a fitted generator: {FITTED} is missing."
         )
-    synthesizer, fitted, checkpoint = read_generator(folder, cfg.seed)
+    synthesizer, fitted, checkpoint = read_generator(folder, cfg)
+    synthesizer.to(build.device(cfg))
     _print_set(run, write_synthetic_set(cfg, run, synthesizer, fitted, checkpoint))
     run.finish(float("nan"))
 
 
-def read_generator(folder: Path, seed: int) -> tuple[Synthesizer, dict[str, Any], Path]:
+def read_generator(folder: Path, cfg: DictConfig) -> tuple[Synthesizer, dict[str, Any], Path]:
     """The fitted generator of a run folder, the content of fitted.json, and the checkpoint of its weights.
 
     Args:
         folder: the run folder.
-        seed: seed of the sampled beats.
+        cfg: the configuration of the sampling; its seed and trainer replace those of the fit.
 
     Raises:
         UserError: a file is missing or damaged, or the files do not match.
@@ -179,7 +185,7 @@ def read_generator(folder: Path, seed: int) -> tuple[Synthesizer, dict[str, Any]
     stored = load_config(folder, SynthConfig)
     check_synth(stored)
     fitted = read_fitted(folder)
-    stored.seed = seed
+    stored.seed, stored.trainer = cfg.seed, cfg.trainer
     synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
     return synthesizer, asdict(fitted), load_best(folder, synthesizer)
 
@@ -228,10 +234,9 @@ def evaluate_generator(
             {"validation": evaluator.held_out, "test": build.beat_set(data, data.split.test)},
             classes,
             classifier=evaluator.classifier,
-            steps=build.evaluation_steps(cfg, data),
+            settings=build.evaluation_settings(cfg, data),
             sfreq=data.beats.sfreq,
             peak=data.window.peak,
-            seed=cfg.seed,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     history = find_callback(trainer, History).columns()
@@ -289,7 +294,7 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> Fitted:
         generator=OmegaConf.to_container(cfg.generator, resolve=True, enum_to_str=True),  # type: ignore[arg-type]
         classes=list(split.classes),
         counts=dict(zip(split.classes, data.class_counts().tolist(), strict=True)),
-        shape=(*beats.signal.shape[1:], beats.rr.shape[1]),
+        shape=_shape(data),
         padded=data.window.padded,
         n_records=len(data.records),
         sfreq=beats.sfreq,
@@ -301,13 +306,19 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> Fitted:
     )
 
 
+def _shape(data: BeatDataModule) -> tuple[int, int, int]:
+    """(C, T, R) of the beats."""
+    _, c, t = data.beats.signal.shape
+    return c, t, data.beats.rr.shape[1]
+
+
 def write_synthetic_set(
     cfg: DictConfig, run: Run, synthesizer: Synthesizer, fitted: Mapping[str, Any], checkpoint: Path
 ) -> Path:
     """Samples the requested beats and writes them to `synthetic/` of the run folder, chunk by chunk.
 
     Raises:
-        UserError: a requested class is unknown, or no beats are requested.
+        UserError: a requested class is unknown, no beats are requested, or the disk is too full.
     """
     classes = fitted["classes"]
     wanted = requested_beats(cfg, fitted["counts"])
@@ -315,6 +326,7 @@ def write_synthetic_set(
         raise UserError(f"This generator has no class {', '.join(unknown)}. Its classes: {', '.join(classes)}.")
     if not wanted:
         raise UserError("No class is smaller than synth.balance_to. Set the numbers with synth.per_class={...}.")
+    _require_space(run, sum(wanted.values()), tuple(fitted["shape"]), csv=cfg.synth.csv)
     label = torch.cat([torch.full((n,), classes.index(name)) for name, n in wanted.items()])
     provenance = {
         **{key: value for key, value in fitted.items() if key not in ("shape", "counts", "padded")},
@@ -333,6 +345,24 @@ def write_synthetic_set(
         provenance=provenance,
         csv=cfg.synth.csv,
     )
+
+
+def require_space(cfg: DictConfig, run: Run, data: BeatDataModule) -> None:
+    """Refuses a synthetic set that does not fit on the disk, before the generator is fitted.
+
+    Raises:
+        UserError: the disk is too full.
+    """
+    counts = dict(zip(data.split.classes, data.class_counts().tolist(), strict=True))
+    _require_space(run, sum(requested_beats(cfg, counts).values()), _shape(data), csv=cfg.synth.csv)
+
+
+def _require_space(run: Run, n: int, shape: tuple[int, int, int], csv: bool) -> None:
+    c, t, r = shape
+    # The arrays are written twice, first as they are, then into one file.
+    n_bytes = n * (2 * 4 * (c * t + r) + (CSV_BYTES * c * t if csv else 0))
+    remedy = "Decrease synth.per_class, or choose another folder with hydra.run.dir=FOLDER."
+    require_disk(n_bytes, run.folder, f"{n:,} synthetic beats", remedy)
 
 
 def requested_beats(cfg: DictConfig, counts: Mapping[str, int]) -> dict[str, int]:

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from ecg.checkpoints import require_same_weights
 from ecg.data.datamodule import Batch
-from ecg.errors import UserError
+from ecg.divergence import DivergenceCheck
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
 from ecg.generators.generator import Generator
@@ -21,7 +20,7 @@ GALLERY_SAMPLES = 3  # beats of each class that are kept after each epoch
 CHUNK = 1024  # beats that are sampled at once; larger chunks need more memory and are not faster
 
 
-class Synthesizer(pl.LightningModule):
+class Synthesizer(DivergenceCheck):
     """Fits a generator with Adam, and compares its beats with the validation beats after each epoch.
 
     Each batch updates one player of the generator, in the order of `generator.update_order`.
@@ -72,7 +71,7 @@ class Synthesizer(pl.LightningModule):
         """Updates one player.
 
         Raises:
-            UserError: the loss is not finite.
+            UserError: a loss is not finite.
         """
         order = self.generator.update_order
         player = order[self.global_step % len(order)]
@@ -80,16 +79,20 @@ class Synthesizer(pl.LightningModule):
             getattr(self.generator, name).requires_grad_(name == player)
         real = self.generator.canvas.encode(batch.signal, batch.rr)
         logs = self.generator.loss(player, real, batch.label, batch.record, self.global_step)
-        loss = logs["loss"]
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"The loss of the {player} is {float(loss.detach())} in epoch {self.current_epoch}, batch {batch_idx}. "
-                "Decrease generator.lr. The run folder holds the checkpoints of the epochs before."
-            )
-        gradient_norm = self._update(player, loss)
+        gradient_norm = self._update(player, logs["loss"])
         values = {f"train/{player}_{name}": value.detach() for name, value in logs.items()}
         values[f"train/{player}_gradient"] = gradient_norm
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch.label))
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
+        self.record_loss(logs["loss"], batch_idx)
+
+    def divergence_message(self, batch: int) -> str:
+        """See the base class."""
+        step = self.current_epoch * int(self.trainer.num_training_batches) + batch
+        player = self.generator.update_order[step % len(self.generator.update_order)]
+        return (
+            f"The loss of the {player} is not a finite number in epoch {self.current_epoch}, batch {batch}. Decrease "
+            "generator.lr. The run folder holds the checkpoints of the epochs before."
+        )
 
     def _update(self, player: str, loss: Tensor) -> Tensor:
         """Makes one optimizer step of a player; returns the norm of the gradient."""
@@ -135,7 +138,8 @@ class Synthesizer(pl.LightningModule):
         self.gallery_samples = by_class[:, :GALLERY_SAMPLES].clone()
         beats = BeatSet(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
         for name, value in self.evaluator.evaluate(beats).items():
-            self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1)
+            # The processes draw the same beats, but need not agree in the last digit, and all choose the best epoch.
+            self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1, sync_dist=True)
 
     @torch.inference_mode()
     def draw(self, label: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib
 import importlib.util
 import io
@@ -17,7 +19,8 @@ from unittest.mock import patch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from ecg.command_line import run_program
 from ecg.config.schema import SynthConfig, TrainConfig, register
@@ -57,6 +60,21 @@ def composed(program: str, *overrides: str) -> DictConfig:
     """The configuration of a program, without its run folder."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(program, ["name=test", "paths.run_dir=unused", *overrides])
+
+
+@functools.cache
+def _composed_choices(program: str, *choices: str) -> DictConfig:
+    return composed(program, *choices)
+
+
+def with_values(program: str, *overrides: str) -> DictConfig:
+    """As `composed`, but composes each combination of options once. The other overrides are applied to a copy."""
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    choices = [override for override in overrides if override.partition("=")[0] in groups]
+    cfg = copy.deepcopy(_composed_choices(program, *choices))
+    for override in OverridesParser.create().parse_overrides([o for o in overrides if o not in choices]):
+        OmegaConf.update(cfg, override.key_or_group, override.value())
+    return cfg
 
 
 def run(program: str, *arguments: str) -> Ended:

@@ -9,13 +9,14 @@ import torch
 from omegaconf import DictConfig
 from programs import CONF, TINY_DATA, TINY_SYNTH, composed
 
-from ecg import build
+from ecg import build, resources
 from ecg.config.checks import check_synth, check_train
 from ecg.config.help_text import options
 from ecg.config.schema import SCHEMAS
 from ecg.data.datamodule import BeatDataModule
 from ecg.errors import UserError
 from ecg.runs import Run
+from ecg.training_memory import PROBE, require_step_memory
 
 NEEDS_MORE = {("protocol", "kaggle"), ("augmentation", "gan"), ("augmentation/balance", "gan")}
 GROUPS = ("model", "loss", "protocol", "augmentation", "augmentation/balance", "callbacks", "trainer")
@@ -98,9 +99,9 @@ def test_transforms_are_built_only_if_active(plain: BeatDataModule, cache_dir: P
 
 
 def test_patients_of_own_records_are_set_on_the_command_line(tmp_path: Path) -> None:
-    named = composed("train", "data=wfdb", f"data.dir={tmp_path}", "data.patients={rec1: anna, rec2: anna}")
+    named = composed("train", "data=wfdb", f"data.dir={tmp_path}", "data.patients={rec1: anna, 100: 5}")
     check_train(named)
-    assert build.source(named).patients == {"rec1": "anna", "rec2": "anna"}  # type: ignore[attr-defined]
+    assert build.source(named).patients == {"rec1": "anna", "100": "5"}  # type: ignore[attr-defined]
     assert build.source(composed("train", "data=wfdb", f"data.dir={tmp_path}")).patients == {}  # type: ignore[attr-defined]
 
 
@@ -121,10 +122,118 @@ def test_hardware_that_is_not_available_is_refused() -> None:
     with pytest.raises(
         UserError, match=r"trainer.accelerator=gpu is not available on this machine\. Available: auto, cpu"
     ):
-        build.require_hardware(composed("train", "trainer.accelerator=gpu"))
+        build.prepare_hardware(composed("train", "trainer.accelerator=gpu"))
+
+
+@pytest.mark.parametrize("option", options(CONF, "trainer"))
+def test_one_device_is_the_default(option: str) -> None:
+    assert composed("train", f"trainer={option}").trainer.devices == ("auto" if option == "ddp" else 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "strategy"),
+    [
+        (["trainer.devices=1"], "auto"),
+        (["trainer.devices=2"], "ddp_find_unused_parameters_true"),
+        (["trainer.num_nodes=2"], "ddp_find_unused_parameters_true"),
+        (["trainer=ddp"], "ddp_find_unused_parameters_true"),
+        (["trainer.strategy=ddp_spawn"], "ddp_spawn_find_unused_parameters_true"),
+        (["trainer.strategy=ddp_find_unused_parameters_true"], "ddp_find_unused_parameters_true"),
+    ],
+)
+def test_ddp_searches_the_parameters_that_a_step_of_a_generator_uses(overrides: list[str], strategy: str) -> None:
+    cfg = composed("synth", *overrides)
+    cfg.trainer.accelerator = "cpu"
+    assert build.synthesis_strategy(cfg) == strategy
+
+
+def test_cudnn_computes_float32_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    build.prepare_hardware(composed("train"))
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_arguments_that_lightning_refuses_are_one_message(tmp_path: Path, cache_dir: Path) -> None:
     cfg = tiny("train", cache_dir, "trainer.precision=7-half")
     with pytest.raises(UserError, match="Lightning refuses the trainer: "):
         build.classification_trainer(cfg, make_run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.devices=999", r"trainer\.devices is 999, but this machine has"),
+        ("trainer.num_nodes=2", r"trainer\.num_nodes is 2, but this process is not part of a cluster job"),
+        ("trainer.strategy=magic", "Lightning refuses the trainer: .*magic"),
+        ("trainer.max_time=5", "Lightning refuses the trainer: .*DD:HH:MM:SS"),
+    ],
+)
+def test_the_trainer_is_checked_before_the_data_are_read(
+    override: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in build.CLUSTER_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(UserError, match=message):
+        build.prepare_hardware(composed("train", "trainer.accelerator=cpu", override))
+
+
+def test_a_class_that_cannot_be_imported_is_a_user_error(plain: BeatDataModule, cache_dir: Path) -> None:
+    with pytest.raises(UserError, match=r"The class nowhere\.Network cannot be imported"):
+        build.classifier(tiny("train", cache_dir, "model._target_=nowhere.Network"), plain)
+
+
+# -- memory -------------------------------------------------------------------------------------------------------
+
+
+def test_beats_that_do_not_fit_into_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "available_memory", lambda: 1_000_000)
+    with pytest.raises(UserError, match=r"The beats of 12 records need about .* Decrease data\.n_patients"):
+        build.classification_data(tiny("train", tmp_path))
+
+
+def test_added_beats_that_do_not_fit_into_memory_are_refused(
+    plain: BeatDataModule, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "available_memory", lambda: 1_000_000)
+    cfg = tiny("train", cache_dir, "protocol=random", "augmentation=oversample", "augmentation.fraction=100")
+    with pytest.raises(UserError, match=r"beats that the augmentation adds need .* Decrease augmentation\.fraction"):
+        build.classification_data(cfg)
+
+
+@pytest.mark.parametrize("model", SCHEMAS["model"])
+def test_a_training_that_does_not_fit_into_memory_is_refused(
+    model: str, plain: BeatDataModule, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = tiny("train", cache_dir, f"model={model}", "optimizer.batch_size=100000")
+    build.classifier(cfg, plain)
+    monkeypatch.setattr(resources, "available_memory", lambda: 3_000_000)
+    with pytest.raises(UserError, match=r"step with \d+ beats need .* Decrease optimizer\.batch_size or model\.hidden"):
+        build.classifier(cfg, plain)
+    cfg.model.hidden, cfg.optimizer.batch_size = 1024, 1
+    with pytest.raises(UserError, match=r"[\d,]+ parameters in training need .* Decrease model\.hidden"):
+        build.classifier(cfg, plain)
+
+
+@pytest.mark.parametrize("generator", SCHEMAS["generator"])
+def test_a_generator_that_does_not_fit_into_memory_is_refused_before_it_is_created(
+    generator: str, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "available_memory", lambda: 3_000_000)
+    cfg = tiny("synth", cache_dir, f"generator={generator}")
+    cfg.generator.hidden = 4096
+    with pytest.raises(UserError, match=r"parameters in training need about .* Decrease generator\.hidden"):
+        build.unfitted_synthesizer(cfg, (2, 192, 8), ["N", "S"], 3, padded=False)
+
+
+def test_the_estimate_of_the_memory_changes_neither_the_network_nor_the_random_numbers() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.BatchNorm1d(16), torch.nn.Dropout(), torch.nn.ReLU())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    with pytest.raises(UserError, match=r"step with 1,000 beats need about 0\.0 GB"):
+        require_step_memory(network, lambda probe: [probe(torch.ones(PROBE, 8))], 1000, 1000 * 16 * 4, "x")
+    require_step_memory(network, lambda probe: [probe(torch.ones(PROBE, 8))], 1000, 1000 * 16 * 4 * 10, "x")
+    assert torch.equal(torch.rand(1), expected)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])

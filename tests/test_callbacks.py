@@ -12,7 +12,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 import ecg.tracking
-from ecg.callbacks import BatchSeed, Gallery, History, weight_averaging
+from ecg.callbacks import AveragedWeights, BatchSeed, Gallery, History
 
 
 class Regression(pl.LightningModule):
@@ -52,7 +52,7 @@ def fit(*callbacks: pl.Callback, epochs: int = 2) -> Regression:
 
 
 def test_averaged_weights_follow_their_formula() -> None:
-    module = fit(weight_averaging(0.5), epochs=4)
+    module = fit(AveragedWeights(0.5), epochs=4)
     average = module.weights[0]
     for n, weight in enumerate(module.weights[1:], start=1):
         decay = min(0.5, (1 + n) / (10 + n))

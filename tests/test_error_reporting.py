@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import wfdb
 from omegaconf import OmegaConf
 from programs import TINY_TRAIN, folders, run, run_subprocess
 
 import ecg.build
-from ecg.errors import file_system_message
+from ecg.errors import file_system_message, memory_message
 
 
 def test_a_defect_that_raises_an_omegaconf_error_keeps_its_traceback(
@@ -84,3 +85,26 @@ def test_file_system_errors_name_the_path_and_the_remedy_for_it(tmp_path: Path) 
     assert "Check its permissions, or choose another folder with hydra.run.dir=FOLDER" in denied
     assert file_system_message(OSError(errno.EBADF, "Bad file descriptor"), places) is None
     assert file_system_message(ValueError("no"), places) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+    ],
+)
+def test_a_lack_of_memory_is_one_message_with_the_keys_to_decrease(error: Exception) -> None:
+    message = memory_message(error)
+    assert message is not None
+    assert "Decrease optimizer.batch_size or model.hidden" in message
+    assert memory_message(RuntimeError("shapes do not match")) is None
+
+
+def test_what_lightning_refuses_during_the_fit_is_one_message(tmp_path: Path, cache_dir: Path) -> None:
+    ended = run(
+        "train", *TINY_TRAIN, "logger=none", "trainer.limit_train_batches=0.0001", *folders(tmp_path, cache_dir)
+    )
+    assert "Lightning refuses the trainer: " in ended.message
+    assert "limit_train_batches" in ended.message

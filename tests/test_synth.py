@@ -158,4 +158,4 @@ def test_the_checkpoint_of_another_generator_is_refused(fit: Path, tmp_path: Pat
 def test_a_loss_that_is_not_finite_is_one_message(tmp_path: Path, cache_dir: Path) -> None:
     overrides = [*TINY_SYNTH, *DATA, "logger=none", "generator=wgan_gp", "generator.lr=1e30", "trainer.max_epochs=3"]
     ended = run("synth", *overrides, *folders(tmp_path, cache_dir))
-    assert re.search(r"The loss of the \w+ is (nan|inf|-inf) in epoch \d+, batch \d+", ended.message)
+    assert re.search(r"The loss of the \w+ is not a finite number in epoch \d+, batch \d+", ended.message)

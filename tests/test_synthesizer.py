@@ -102,7 +102,9 @@ def test_a_loss_that_is_not_finite_stops_the_fit() -> None:
     synthesizer = make_synthesizer()
     with torch.no_grad():
         next(synthesizer.generator.get_submodule("critic").parameters()).fill_(math.nan)
-    with pytest.raises(UserError, match=r"loss of the critic is nan in epoch 0, batch 0\. Decrease generator\.lr"):
+    with pytest.raises(
+        UserError, match=r"loss of the critic is not a finite number in epoch 0, batch 0\. Decrease generator\.lr"
+    ):
         fit(synthesizer)
 
 

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ecg.config.job import sweep_name
+from ecg.config.ranges import Range
+from ecg.config.run_name import check_run_name
 from ecg.config.schema import CLASSES, WindowName
 from ecg.data.databases import DATABASES
 from ecg.errors import UserError
@@ -33,19 +35,29 @@ def check_synth(cfg: DictConfig) -> None:
     _check_common(cfg)
     if cfg.checkpoint and cfg.resume:
         raise UserError("checkpoint and resume exclude each other: checkpoint samples beats, resume continues a fit.")
-    _require_mapping(cfg, "synth.per_class", "{S: 5000, F: 5000}")
-    for name, n in (cfg.synth.per_class or {}).items():
+    if cfg.synth.csv and not cfg.checkpoint and cfg.data.window != WindowName.kaggle:
+        raise UserError(
+            f"synth.csv=true needs beats of the window kaggle, and data.window is {cfg.data.window}. "
+            "Add data.window=kaggle, or leave out synth.csv."
+        )
+    for name in cfg.synth.per_class or {}:
         _require_class(cfg, "synth.per_class", name)
-        if not isinstance(n, int) or n < 1:
-            raise UserError(f"synth.per_class has {name}: {n}. Valid numbers of beats: whole numbers of at least 1.")
     if cfg.synth.balance_to is not None:
         _require_class(cfg, "synth.balance_to", cfg.synth.balance_to)
 
 
 def _check_common(cfg: DictConfig) -> None:
+    _require_groups(cfg)
+    check_run_name(cfg.name)
     for key, value, metadata in _leaves(cfg, ""):
         _check_value(key, value, metadata)
     _check_protocol(cfg)
+
+
+def _require_groups(cfg: DictConfig) -> None:
+    for name in map(str, cfg):
+        if OmegaConf.is_missing(cfg, name):
+            raise UserError(f"{name} is null. Choose an option of this group; --help lists them.")
 
 
 def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
@@ -55,18 +67,39 @@ def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, Any, Mapping[s
     for name in map(str, node):
         if OmegaConf.is_missing(node, name):
             continue
-        if isinstance(value := node[name], DictConfig):
+        value = node[name]
+        if metadata.get(name):
+            if value is not None:
+                yield f"{prefix}{name}", value, metadata[name]
+        elif isinstance(value, DictConfig):
             yield from _leaves(value, f"{prefix}{name}.")
-        elif value is not None and name in metadata:
-            yield f"{prefix}{name}", value, metadata[name]
 
 
 def _check_value(key: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    valid = metadata.get("range")
-    if valid is not None and value not in valid:
+    valid, example = metadata.get("range"), metadata.get("example")
+    if example:
+        _check_mapping(key, value, valid, example)
+    elif key == "trainer.devices" and isinstance(value, ListConfig):
+        _check_device_list(value)
+    elif valid is not None and value not in valid:
         raise UserError(f"{key} is {value}. Valid values: {valid}.")
-    if (choices := metadata.get("choices")) and value not in choices:
-        raise UserError(f"{key} is {value}. Valid values: {', '.join(choices)}.")
+
+
+def _check_mapping(key: str, value: Any, valid: Range | None, example: str) -> None:
+    # On the command line, Hydra accepts a mapping only for a key of any type.
+    if not isinstance(value, DictConfig):
+        raise UserError(f"{key} is {value}. Write it as '{key}={example}'.")
+    for name, item in value.items():
+        if valid is not None and item not in valid:
+            raise UserError(f"{key} has {name!s}: {item}. Valid values: {valid}.")
+        if not isinstance(item, str | int | float):
+            raise UserError(f"{key} has {name!s}: {item}. Write it as '{key}={example}'.")
+
+
+def _check_device_list(devices: ListConfig) -> None:
+    indices = [index for index in devices if isinstance(index, int) and not isinstance(index, bool) and index >= 0]
+    if not indices or len(set(indices)) < len(devices):
+        raise UserError(f"trainer.devices is {devices}. Valid lists: indices of GPUs, each once, such as [0,1].")
 
 
 def _check_protocol(cfg: DictConfig) -> None:
@@ -90,15 +123,13 @@ def _check_protocol(cfg: DictConfig) -> None:
         raise UserError(f"protocol.classes has {', '.join(unknown)}. Valid classes: {', '.join(CLASSES)}.")
     if len(protocol.classes) < 2 or len(set(protocol.classes)) < len(protocol.classes):
         raise UserError(f"protocol.classes is [{', '.join(protocol.classes)}]. Name two or more classes, each once.")
-    # On the command line, Hydra accepts a mapping only for a key of any type.
-    _require_mapping(cfg, "protocol.keep", "{S: 0.1, F: 0.1}")
-    _require_mapping(cfg, "data.patients", "{rec1: anna, rec2: anna}")
-    for name, fraction in (protocol.keep or {}).items():
+    for name in protocol.keep or {}:
         _require_class(cfg, "protocol.keep", name)
-        if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-            raise UserError(f"protocol.keep has {name}: {fraction}. Valid fractions: above 0 and at most 1.")
     if "fold" in protocol and protocol.fold >= protocol.n_folds:
-        raise UserError(f"protocol.fold is {protocol.fold}. Valid folds: 0 to {protocol.n_folds - 1}.")
+        raise UserError(
+            f"protocol.fold is {protocol.fold}. Valid folds: 0 to {protocol.n_folds - 1}, "
+            f"since protocol.n_folds is {protocol.n_folds}."
+        )
 
 
 def _has_kaggle_split(data: DictConfig) -> bool:
@@ -129,9 +160,3 @@ def _check_augmentation(cfg: DictConfig) -> None:
 def _require_class(cfg: DictConfig, key: str, name: str) -> None:
     if name not in cfg.protocol.classes:
         raise UserError(f"{key} has {name}. Valid classes: {', '.join(cfg.protocol.classes)}.")
-
-
-def _require_mapping(cfg: DictConfig, key: str, example: str) -> None:
-    value = OmegaConf.select(cfg, key)
-    if value is not None and not OmegaConf.is_dict(value):
-        raise UserError(f"{key} is {value}. Write it as '{key}={example}'.")

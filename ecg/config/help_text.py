@@ -74,7 +74,7 @@ def _key_lines(schema: type, prefix: str) -> Iterator[str]:
 
 
 def _documentation(field: Field[Any]) -> str:
-    limits = field.metadata.get("range") or " | ".join(field.metadata.get("choices", ()))
+    limits = field.metadata.get("range")
     return f"{field.metadata.get('doc', '')}{f' ({limits})' if limits else ''}"
 
 

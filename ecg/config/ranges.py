@@ -1,4 +1,4 @@
-"""Documented configuration keys and their valid ranges."""
+"""Documented configuration keys and their valid values."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Valid values of a number. A NaN is in no range."""
+    """Valid values: the choices, and the numbers between the limits. Without limits, no number besides the choices.
+
+    A NaN is in no range.
+    """
 
     above: float | None = None
     at_least: float | None = None
     below: float | None = None
     at_most: float | None = None
     multiple_of: int | None = None
+    whole: bool = False
+    whole_from_1: bool = False
+    choices: tuple[Any, ...] = ()
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Any) -> bool:
+        # 1 == 1.0 == True, but a program may treat them differently.
+        if any(value == choice and type(value) is type(choice) for choice in self.choices):
+            return True
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self._limits():
+            return False
         return (
             value == value
             and (self.above is None or value > self.above)
@@ -24,14 +35,26 @@ class Range:
             and (self.below is None or value < self.below)
             and (self.at_most is None or value <= self.at_most)
             and (self.multiple_of is None or value % self.multiple_of == 0)
+            and (not self.whole or isinstance(value, int))
+            and (not self.whole_from_1 or isinstance(value, int) or value <= 1)
         )
 
     def __str__(self) -> str:
+        choices = ", ".join(str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in self.choices)
+        limits = " and ".join(self._limits())
+        if self.whole_from_1:
+            limits += ": a fraction up to 1.0, or a whole number"
+        return ", or ".join(filter(None, [choices, f"whole numbers {limits}" if self.whole else limits]))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the range has a lower and an upper limit."""
+        return (self.above, self.at_least) != (None, None) and (self.below, self.at_most) != (None, None)
+
+    def _limits(self) -> list[str]:
         limits = {"above": self.above, "at least": self.at_least, "below": self.below, "at most": self.at_most}
         parts = [f"{words} {limit:,}" for words, limit in limits.items() if limit is not None]
-        if self.multiple_of is not None:
-            parts.append(f"a multiple of {self.multiple_of}")
-        return " and ".join(parts)
+        return parts + ([f"a multiple of {self.multiple_of}"] if self.multiple_of is not None else [])
 
 
 def key(
@@ -43,7 +66,10 @@ def key(
     below: float | None = None,
     at_most: float | None = None,
     multiple_of: int | None = None,
-    choices: tuple[str, ...] = (),
+    whole: bool = False,
+    whole_from_1: bool = False,
+    choices: tuple[Any, ...] = (),
+    example: str = "",
 ) -> Any:
     """A dataclass field of the schema, with its documentation and its valid values as metadata.
 
@@ -55,10 +81,13 @@ def key(
         below: exclusive upper limit.
         at_most: inclusive upper limit.
         multiple_of: the number is a multiple of this.
-        choices: the valid strings.
+        whole: whole numbers only; for a key whose type does not ensure this.
+        whole_from_1: fractions up to 1.0, and whole numbers from 1, as Lightning states numbers of batches.
+        choices: valid values besides the numbers between the limits.
+        example: an example of a key that holds a mapping; the limits are those of its values.
     """
-    limits = Range(above, at_least, below, at_most, multiple_of)
-    metadata = {"doc": doc, "range": limits if str(limits) else None, "choices": choices}
+    valid = Range(above, at_least, below, at_most, multiple_of, whole, whole_from_1, choices)
+    metadata = {"doc": doc, "range": valid if str(valid) else None, "example": example}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)

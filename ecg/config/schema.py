@@ -82,7 +82,7 @@ class SimulatedConfig(DataConfig):
     _target_: str = "ecg.data.simulated.Simulated"
     name: str = key("simulated", "name of the option")
     n_patients: int = key(24, "patients; every class is in every fold", at_least=1, at_most=10_000)
-    minutes: float = key(5.0, "minutes of each recording", above=0, at_most=1440)
+    minutes: float = key(5.0, "minutes of each recording", above=0, at_most=240)
     seed: int = key(0, "seed of the patients", at_least=0, at_most=LARGEST_SEED)
 
 
@@ -117,7 +117,11 @@ class WfdbConfig(DataConfig):
     lead: str = key("auto", "first | auto (MLII, else the first) | name of a lead")
     dir: str = key(MISSING, "folder of the records")
     annotator: str = key("atr", "suffix of the annotation files")
-    patients: Any = key(None, "record: patient, for patients with several records, such as {rec1: anna, rec2: anna}")
+    patients: Any = key(
+        None,
+        "record: patient, for patients with several records, such as {rec1: anna, rec2: anna}",
+        example="{rec1: anna, rec2: anna}",
+    )
 
 
 # -- protocol -----------------------------------------------------------------------------------------------------
@@ -137,11 +141,15 @@ class ProtocolConfig:
     classes: list[str] = key(CLASSES, "classes that take part")
     exclude: list[str] = key([], "records that are left out")
     validation_fraction: float = key(
-        0.2, "fraction of the training beats or patients used for validation", above=0, below=1
+        0.2, "fraction of the training beats or patients used for validation", at_least=0.01, at_most=0.5
     )
     split_seed: int = key(0, "seed of the split; separate from the training seed", at_least=0, at_most=LARGEST_SEED)
     keep: Any = key(
-        None, "class: fraction of its training beats to keep, to simulate scarcity, such as {S: 0.1, F: 0.1}"
+        None,
+        "class: fraction of its training beats to keep, to simulate scarcity, such as {S: 0.1, F: 0.1}",
+        above=0,
+        at_most=1,
+        example="{S: 0.1, F: 0.1}",
     )
 
 
@@ -156,7 +164,7 @@ class KaggleProtocolConfig(ProtocolConfig):
     window: WindowName = key(WindowName.kaggle, "default of data.window")
     lead: str = key("first", "default of data.lead; the Kaggle set uses the first lead")
     validation_fraction: float = key(
-        0.1, "fraction of the training beats used for validation; holds 64 fusion beats", above=0, below=1
+        0.1, "fraction of the training beats used for validation; holds 64 fusion beats", at_least=0.01, at_most=0.5
     )
 
 
@@ -173,7 +181,9 @@ class InterPatientConfig(ProtocolConfig):
     train_records: list[str] | None = key(None, "null: the published ones, DS1")
     test_records: list[str] | None = key(None, "null: the published ones, DS2")
     paced_records: list[str] | None = key(None, "records left out, as EC57 requires; null: the published ones")
-    test_fraction: float = key(0.3, "fraction of the patients, for sources without a published split", above=0, below=1)
+    test_fraction: float = key(
+        0.3, "fraction of the patients, for sources without a published split", at_least=0.01, at_most=0.5
+    )
 
 
 @dataclass
@@ -184,7 +194,7 @@ class PatientKFoldConfig(ProtocolConfig):
 
     _target_: str = "ecg.data.protocols.patient_kfold.PatientKFold"
     name: str = key("patient_kfold", "name of the option")
-    fold: int = key(0, "the fold used for the test, 0 to n_folds - 1", at_least=0)
+    fold: int = key(0, "the fold used for the test, 0 to n_folds - 1", at_least=0, at_most=999)
     n_folds: int = key(5, "folds that the patients are divided into", at_least=2, at_most=1000)
 
 
@@ -194,7 +204,7 @@ class RandomConfig(ProtocolConfig):
 
     _target_: str = "ecg.data.protocols.random_split.RandomSplit"
     name: str = key("random", "name of the option")
-    test_fraction: float = key(0.2, "fraction of the beats, as in the Kaggle set", above=0, below=1)
+    test_fraction: float = key(0.2, "fraction of the beats, as in the Kaggle set", at_least=0.01, at_most=0.9)
 
 
 # -- augmentation -------------------------------------------------------------------------------------------------
@@ -445,7 +455,9 @@ class OptimizerConfig:
 class CallbacksConfig:
     """Early stopping, weight averaging, logit adjustment."""
 
-    patience: int | None = key(10, "epochs without a better validation macro-F1 before stopping; null: off", at_least=0)
+    patience: int | None = key(
+        10, "epochs without a better validation macro-F1 before stopping; null: off", at_least=0, at_most=100_000
+    )
     ema_decay: float | None = key(
         0.998, "decay of the averaged weights, per step; null: no averaging", above=0, below=1
     )
@@ -459,39 +471,71 @@ class TrainerConfig:
     _target_: str = "pytorch_lightning.Trainer"
     accelerator: str = key("auto", "hardware", choices=("auto", "cpu", "gpu", "cuda", "mps", "tpu"))
     strategy: str = key("auto", "auto | ddp | any other strategy of Lightning")
-    devices: Any = key("auto", "number of devices, or a list of them")
-    num_nodes: int = key(1, "machines", at_least=1)
-    precision: str | None = key("auto", "auto: bf16-mixed where it is faster, else 32-true")
-    max_epochs: int | None = key(12, "epochs; the learning rate reaches zero at the end", at_least=1)
-    min_epochs: int | None = key(None, "epochs before early stopping", at_least=0)
-    max_steps: int = key(-1, "steps; -1: no limit", at_least=-1)
-    min_steps: int | None = key(None, "steps before early stopping", at_least=0)
+    devices: Any = key(
+        1,
+        "number of devices, a list of GPUs such as [0,1], or auto for all; the batch size is per device",
+        choices=("auto", -1),
+        at_least=1,
+        at_most=1024,
+        whole=True,
+    )
+    num_nodes: int = key(1, "machines", at_least=1, at_most=1024)
+    precision: str | None = key(
+        "auto",
+        "auto: bf16-mixed where it is faster, else 32-true",
+        choices=("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "64"),
+    )
+    max_epochs: int | None = key(12, "epochs; the learning rate reaches zero at the end", at_least=1, at_most=1_000_000)
+    min_epochs: int | None = key(None, "epochs before early stopping", at_least=0, at_most=1_000_000)
+    max_steps: int = key(-1, "steps; -1: no limit", choices=(-1,), at_least=1, at_most=1_000_000_000)
+    min_steps: int | None = key(None, "steps before early stopping", at_least=0, at_most=1_000_000_000)
     max_time: str | None = key(None, "longest duration, DD:HH:MM:SS")
-    fast_dev_run: Any = key(False, "true: one batch of each subset, as a quick test")
-    limit_train_batches: Any = key(None, "number or fraction of the batches")
-    limit_val_batches: Any = key(None, "number or fraction of the batches")
-    limit_test_batches: Any = key(None, "no effect: the final evaluation uses all beats")
-    limit_predict_batches: Any = key(None, "no effect")
-    overfit_batches: Any = key(0.0, "number or fraction of the batches to overfit")
-    val_check_interval: Any = key(None, "batches between two validations")
-    check_val_every_n_epoch: int | None = key(1, "epochs between two validations", at_least=1)
-    num_sanity_val_steps: int | None = key(0, "validation batches before the training; epochs are short", at_least=-1)
-    log_every_n_steps: int | None = key(50, "steps between two logged values", at_least=1)
+    fast_dev_run: Any = key(
+        False,
+        "true: one batch of each subset, as a quick test; or a number of batches",
+        choices=(False, True),
+        at_least=0,
+        at_most=1_000_000,
+        whole=True,
+    )
+    limit_train_batches: Any = key(
+        None, "number or fraction of the batches", above=0, at_most=1_000_000, whole_from_1=True
+    )
+    limit_val_batches: Any = key(
+        None, "number or fraction of the batches", above=0, at_most=1_000_000, whole_from_1=True
+    )
+    limit_test_batches: Any = key(
+        None, "no effect: the final evaluation uses all beats", above=0, at_most=1_000_000, whole_from_1=True
+    )
+    limit_predict_batches: Any = key(None, "no effect", above=0, at_most=1_000_000, whole_from_1=True)
+    overfit_batches: Any = key(
+        0.0, "number or fraction of the batches to overfit", at_least=0, at_most=1_000_000, whole_from_1=True
+    )
+    val_check_interval: float | None = key(None, "fraction of an epoch between two validations", above=0, at_most=1)
+    check_val_every_n_epoch: int | None = key(1, "epochs between two validations", at_least=1, at_most=1_000_000)
+    num_sanity_val_steps: int | None = key(
+        0, "validation batches before the training; epochs are short", at_least=-1, at_most=1_000_000
+    )
+    log_every_n_steps: int | None = key(50, "steps between two logged values", at_least=1, at_most=1_000_000)
     enable_checkpointing: bool | None = key(None, "null: true")
     enable_progress_bar: bool | None = key(None, "null: true")
     enable_model_summary: bool | None = key(False, "print layers and their parameters")
-    accumulate_grad_batches: int = key(1, "batches a step", at_least=1)
-    gradient_clip_val: float | None = key(1.0, "largest gradient norm; rare classes give large gradients", at_least=0)
-    gradient_clip_algorithm: str | None = key(None, "norm | value; null: norm")
-    deterministic: Any = key(None, "true: deterministic operations only")
+    accumulate_grad_batches: int = key(1, "batches a step", at_least=1, at_most=100_000)
+    gradient_clip_val: float | None = key(
+        1.0, "largest gradient norm; rare classes give large gradients", at_least=0, at_most=1_000_000
+    )
+    gradient_clip_algorithm: str | None = key(None, "null: norm", choices=("norm", "value"))
+    deterministic: Any = key(
+        None, "true: deterministic operations only, as repeatable results on a GPU need", choices=(False, True, "warn")
+    )
     benchmark: bool | None = key(None, "cuDNN's search for the fastest algorithms")
     inference_mode: bool = key(True, "validation in torch.inference_mode instead of torch.no_grad")
     use_distributed_sampler: bool = key(False, "false: the data module divides the beats among processes")
-    profiler: str | None = key(None, "simple | advanced | pytorch")
+    profiler: str | None = key(None, "measure durations", choices=("simple", "advanced", "pytorch"))
     detect_anomaly: bool = key(False, "report the operation that produced a NaN; slow")
     barebones: bool = key(False, "no logging, checkpoints or progress bar; for timing")
     sync_batchnorm: bool = key(False, "batch norm over all processes")
-    reload_dataloaders_every_n_epochs: int = key(0, "0: never", at_least=0)
+    reload_dataloaders_every_n_epochs: int = key(0, "0: never", at_least=0, at_most=1_000_000)
     default_root_dir: str | None = key("${paths.run_dir}", "folder for files without a folder of their own")
     enable_autolog_hparams: bool = key(False, "false: the logger stores the configuration")
 
@@ -503,7 +547,7 @@ class WandbConfig:
     _target_: str = "ecg.tracking.loggers.wandb_logger"
     mode: str | None = key(
         None,
-        "online | offline | disabled; null: WANDB_MODE, else online where credentials exist",
+        "null: WANDB_MODE, else online where credentials exist",
         choices=("online", "offline", "disabled"),
     )
     project: str = key("ecg", "project")
@@ -542,7 +586,7 @@ class TrainConfig:
         "name of the run",
     )
     seed: int = key(1, "seed of initialisation and order; not of the split", at_least=0, at_most=LARGEST_SEED)
-    n_bootstrap: int = key(1000, "bootstrap samples of the 95 % intervals", at_least=1, at_most=1_000_000)
+    n_bootstrap: int = key(1000, "bootstrap samples of the 95 % intervals", at_least=1, at_most=10_000)
     resume: str | None = key(None, "run folder of an interrupted training to continue")
     data: Any = MISSING
     protocol: Any = MISSING
@@ -564,7 +608,9 @@ class GeneratorConfig:
     """A model that generates heartbeats."""
 
     _target_: str = MISSING
-    lr: float = key(MISSING, "learning rate of Adam; constant, then a cosine to zero over the second half", above=0)
+    lr: float = key(
+        MISSING, "learning rate of Adam; constant, then a cosine to zero over the second half", above=0, at_most=1e38
+    )
     beta1: float = key(0.0, "of Adam; momentum destabilises adversarial training", at_least=0, below=1)
     beta2: float = key(0.99, "of Adam", at_least=0, below=1)
 
@@ -592,7 +638,7 @@ class WGANGPConfig(GeneratorConfig):
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     n_critic: int = key(3, "critic steps for each generator step", at_least=1, at_most=100)
-    penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0)
+    penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0, at_most=1_000_000)
 
 
 @dataclass
@@ -603,13 +649,15 @@ class R3GANConfig(GeneratorConfig):
     lr: float = key(6e-4, "learning rate of Adam", above=0, at_most=1e38)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
-    gamma: float = key(0.02, "weight of the gradient penalties", at_least=0)
+    gamma: float = key(0.02, "weight of the gradient penalties", at_least=0, at_most=1_000_000)
     penalty_every: int = key(
-        4, "critic steps between two penalties; a penalty costs as much as three steps", at_least=1
+        4, "critic steps between two penalties; a penalty costs as much as three steps", at_least=1, at_most=100_000
     )
     augment: float = key(0.05, "standard deviation of scale and offset of the critic's input", at_least=0, at_most=10)
     max_shift: int = key(2, "samples, largest shift of the critic's input", at_least=0, at_most=1000)
-    texture: float = key(0.1, "weight of the critic of fine detail in the generator's loss", at_least=0)
+    texture: float = key(
+        0.1, "weight of the critic of fine detail in the generator's loss", at_least=0, at_most=1_000_000
+    )
 
 
 @dataclass
@@ -640,11 +688,14 @@ class FitConfig:
         0.999, "decay of the averaged weights, per step; null: no averaging", above=0, below=1
     )
     n_compared: int = key(
-        300, "beats a class compared with validation beats after an epoch", at_least=1, at_most=1_000_000
+        300, "beats a class compared with validation beats after an epoch", at_least=1, at_most=100_000
     )
-    n_evaluated: int = key(3000, "beats a class in the final evaluation", at_least=1, at_most=1_000_000)
+    n_evaluated: int = key(3000, "beats a class in the final evaluation", at_least=1, at_most=100_000)
     evaluation_steps: int | None = key(
-        None, "training steps of each evaluation network; null: 300, and 50 for simulated recordings", at_least=1
+        None,
+        "training steps of each evaluation network; null: 300, and 50 for simulated recordings",
+        at_least=1,
+        at_most=1_000_000,
     )
 
 
@@ -652,7 +703,14 @@ class FitConfig:
 class SynthesisConfig:
     """The synthetic set that is written."""
 
-    per_class: Any = key(None, "class: number of beats, such as {S: 5000, F: 5000}")
+    per_class: Any = key(
+        None,
+        "class: number of beats, such as {S: 5000, F: 5000}",
+        at_least=1,
+        at_most=10_000_000,
+        whole=True,
+        example="{S: 5000, F: 5000}",
+    )
     balance_to: str | None = key(
         None, "without per_class: class that smaller classes are filled up to; null: second largest"
     )

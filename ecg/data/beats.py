@@ -54,9 +54,14 @@ class Beats:
 
     @staticmethod
     def concatenate(parts: Sequence[Beats]) -> Beats:
-        """Returns the beats of all parts, in order."""
+        """Returns the beats of all parts, in order.
+
+        Raises:
+            ValueError: the parts differ in sampling rate.
+        """
+        (sfreq,) = {part.sfreq for part in parts}
         arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-        return Beats(**arrays, sfreq=parts[0].sfreq)
+        return Beats(**arrays, sfreq=sfreq)
 
 
 _ARRAYS = tuple(field.name for field in fields(Beats) if field.name != "sfreq")

@@ -8,10 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,11 @@ import numpy as np
 from filelock import FileLock
 
 from ecg.data.beats import Beats
+from ecg.data.npz import read_arrays
 from ecg.errors import UserError
 from ecg.files import atomic_write
+
+_COLUMNS = ("signal", "rr", "label", "sample", "last")  # arrays that are stored as they are
 
 log = logging.getLogger(__name__)
 
@@ -89,14 +90,13 @@ def _writing(folder: Path) -> Iterator[None]:
 
 def _read(path: Path) -> Beats | None:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names, patients = file["names"], file["patients"]
-            index = file["record"]
-            columns = {k: file[k] for k in ("signal", "rr", "label", "sample", "last")}
-            return Beats(**columns, record=names[index], patient=patients[index], sfreq=float(file["sfreq"]))
+        file = read_arrays(path, (*_COLUMNS, "record", "names", "patients", "sfreq"))
+        columns = {name: file[name] for name in _COLUMNS}
+        record, patient = (file[name][file["record"]] for name in ("names", "patients"))
+        return Beats(**columns, record=record, patient=patient, sfreq=float(file["sfreq"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile) as error:
+    except (ValueError, IndexError) as error:
         log.warning("The prepared beats in %s are damaged (%s). They are prepared again.", path, error)
         return None
 
@@ -104,6 +104,6 @@ def _read(path: Path) -> Beats | None:
 def _write(path: Path, beats: Beats) -> None:
     # Names are stored once per record: arrays of strings are large.
     names, first, index = np.unique(beats.record, return_index=True, return_inverse=True)
-    columns = {f.name: getattr(beats, f.name) for f in fields(Beats) if f.name not in ("record", "patient")}
+    columns = {name: getattr(beats, name) for name in (*_COLUMNS, "sfreq")}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **columns, names=names, patients=beats.patient[first], record=index.astype(np.int32))

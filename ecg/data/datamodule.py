@@ -18,6 +18,8 @@ from ecg.data.protocols.protocol import Protocol, Split
 from ecg.data.source import Source
 from ecg.data.window import Window
 
+DEVICE_FRACTION = 0.25  # of the free memory of a GPU that the beats may take
+
 
 class Batch(NamedTuple):
     """B beats.
@@ -45,7 +47,7 @@ class BeatTensors(Dataset[Batch]):
 
     def __init__(self, tensors: Batch, positions: Positions) -> None:
         self.tensors = tensors
-        self.positions = torch.from_numpy(positions)
+        self.positions = torch.from_numpy(positions).to(tensors.label.device)
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -75,6 +77,7 @@ class BatchSampler(Sampler[Tensor]):
         weight: (n,) relative frequency of each beat, sampled with replacement; None for once each. Needs `shuffle`.
         rank: index of this process.
         world_size: number of processes.
+        device: device of the indices.
     """
 
     def __init__(
@@ -87,10 +90,11 @@ class BatchSampler(Sampler[Tensor]):
         weight: NDArray[np.float64] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
         self.weight = None if weight is None else weight / weight.sum()
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.device = rank, world_size, device
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -110,7 +114,7 @@ class BatchSampler(Sampler[Tensor]):
             rng = np.random.default_rng([self.seed, self.epoch])
             sampled = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
             order = torch.from_numpy(sampled)
-        own = order[self.rank :: self.world_size]
+        own = order[self.rank :: self.world_size].to(self.device)  # once an epoch, not once a batch
         for i in range(len(self)):
             yield own[i * self.batch_size : (i + 1) * self.batch_size]
 
@@ -160,6 +164,7 @@ class BeatDataModule(pl.LightningDataModule):
         self.records, record = np.unique(beats.record, return_inverse=True)
         arrays = (beats.signal, beats.rr, self.labels, record.astype(np.int64))
         self.tensors = Batch(*(torch.from_numpy(array) for array in arrays))
+        self._on_gpu: Batch | None = None
         self.train_positions = split.train
         self.balanced = balanced
         if balanced is not None:
@@ -198,6 +203,8 @@ class BeatDataModule(pl.LightningDataModule):
 
     def _loader(self, positions: Positions, shuffle: bool) -> DataLoader[Batch]:
         trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        tensors = self._tensors_for(device)
         sampler = BatchSampler(
             len(positions),
             self.batch_size if shuffle else self.eval_batch_size,
@@ -206,6 +213,18 @@ class BeatDataModule(pl.LightningDataModule):
             weight=self._weight() if shuffle and self.class_power != 1 else None,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
+            device=tensors.label.device,
         )
+        copied = device.type == "cuda" and tensors is self.tensors  # batch by batch; pinned memory is copied faster
         # Without worker processes, which would copy beats that are in memory already.
-        return DataLoader(BeatTensors(self.tensors, positions), sampler=sampler, batch_size=None)
+        return DataLoader(BeatTensors(tensors, positions), sampler=sampler, batch_size=None, pin_memory=copied)
+
+    def _tensors_for(self, device: torch.device) -> Batch:
+        """Returns all beats on a GPU, if its memory suffices; else those in the memory of the host."""
+        if device.type != "cuda":
+            return self.tensors
+        if self._on_gpu is None or self._on_gpu.label.device != device:
+            if sum(tensor.nbytes for tensor in self.tensors) > DEVICE_FRACTION * torch.cuda.mem_get_info(device)[0]:
+                return self.tensors
+            self._on_gpu = Batch(*(tensor.to(device) for tensor in self.tensors))
+        return self._on_gpu

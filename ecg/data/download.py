@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from ecg.data.source import exclude_remedy
 from ecg.data.wfdb_reader import read_recording, read_signals
 from ecg.errors import UserError
 
@@ -108,7 +109,7 @@ def _check_record(folder: Path, record: str, suffixes: Sequence[str], fetched: S
             (folder / name).unlink()
         raise UserError(
             f"{error} The files that were just downloaded have been deleted: {', '.join(fetched)}. Run the command "
-            "again to download them again."
+            f"again to download them again. {exclude_remedy(record)}"
         ) from error
 
 

@@ -22,12 +22,12 @@ from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats, Positions
 from ecg.data.cache import fingerprint, load_or_make
 from ecg.data.source import Source, data_root
-from ecg.data.window import KAGGLE_TIMES, Window
+from ecg.data.window import KAGGLE_SFREQ, KAGGLE_TIMES, Window
 from ecg.errors import UserError
 from ecg.files import atomic_write
 
 TRAIN, TEST = FILES = ("mitbih_train", "mitbih_test")
-KAGGLE_SFREQ = 120.0  # Hz: every third sample of 360 Hz; the published description says 125 Hz
+_LONGEST_ROW = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +106,18 @@ def read_csv(path: Path) -> Beats:
         path: CSV file without a header; each row holds 187 samples and the label.
 
     Raises:
-        UserError: the number of columns is wrong, a value is not a finite number, or a label is not 0 to 4.
+        UserError: the number of columns is wrong, a value is not a number from 0 to 1, or a label is not 0 to 4.
     """
     values = _read_table(path).to_numpy(np.float64)
-    if not np.isfinite(values).all():
-        row, column = np.argwhere(~np.isfinite(values))[0]
-        raise UserError(f"{path}, row {row + 1}, column {column + 1}: the value is not a finite number.")
+    _refuse_first(path, ~np.isfinite(values), values, "is not a finite number")
+    signal = values[:, :-1]
+    _refuse_first(path, (signal < 0) | (signal > 1), values, "is not between 0 and 1")
     label = values[:, -1]
     if (invalid := np.flatnonzero(~np.isin(label, range(len(CLASSES))))).size:
         raise UserError(f"{path}, row {invalid[0] + 1}: the label is {label[invalid[0]]:g}. Valid labels: 0 to 4.")
     n = len(values)
     return Beats(
-        signal=values[:, None, :-1].astype(np.float32),
+        signal=signal[:, None].astype(np.float32),
         rr=np.zeros((n, 0), np.float32),
         label=label.astype(np.int64),
         record=np.full(n, path.stem),
@@ -128,21 +128,44 @@ def read_csv(path: Path) -> Beats:
     )
 
 
+def _refuse_first(path: Path, invalid: NDArray[np.bool_], values: NDArray[np.float64], problem: str) -> None:
+    """Refuses a file for its first invalid value, if any."""
+    if invalid.any():
+        row, column = np.unravel_index(invalid.argmax(), invalid.shape)
+        raise UserError(f"{path}, row {row + 1}, column {column + 1}: the value {values[row, column]:g} {problem}.")
+
+
 def _read_table(path: Path) -> pd.DataFrame:
+    _check_columns(path, _count_columns(path))
     try:
         table = pd.read_csv(path, header=None, dtype=np.float64)
-    except pd.errors.EmptyDataError as error:
-        raise UserError(f"{path} is empty.") from error
     except pd.errors.ParserError as error:
-        reason = str(error).strip().replace("\n", " ")
-        raise UserError(f"{path} is not a table of {KAGGLE_TIMES + 1} columns: {reason}.") from error
+        raise UserError(f"{path} is not a table of {KAGGLE_TIMES + 1} columns ({_reason(error)}).") from error
     except ValueError as error:
-        raise UserError(f"{path} contains text instead of a number: {error}. The files have no header.") from error
-    if table.shape[1] != KAGGLE_TIMES + 1:
         raise UserError(
-            f"{path} has {table.shape[1]} columns instead of {KAGGLE_TIMES + 1}: {KAGGLE_TIMES} samples and the label."
-        )
+            f"{path} contains text instead of a number ({_reason(error)}). The files have no header."
+        ) from error
+    _check_columns(path, table.shape[1])
     return table
+
+
+def _reason(error: Exception) -> str:
+    """Returns the start of a message in one line. pandas repeats the text of a value, which can be long."""
+    return " ".join(str(error)[:200].split())
+
+
+def _count_columns(path: Path) -> int:
+    """Returns the number of columns of the first row. pandas needs minutes for a row of a million columns."""
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_ROW).lstrip()
+    if not start:
+        raise UserError(f"{path} is empty.")
+    return start.splitlines()[0].count(b",") + 1
+
+
+def _check_columns(path: Path, n: int) -> None:
+    if n != KAGGLE_TIMES + 1:
+        raise UserError(f"{path} has {n} columns instead of {KAGGLE_TIMES + 1}: {KAGGLE_TIMES} samples and the label.")
 
 
 def write_csv(beats: Beats, path: Path) -> None:

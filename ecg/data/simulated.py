@@ -22,6 +22,7 @@ class Simulated(RecordSource):
     """
 
     simulated = True
+    how_to_shrink = "Decrease data.n_patients, data.minutes, data.sfreq, data.before or data.after."
 
     n_patients: int
     minutes: float

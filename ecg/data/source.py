@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import platformdirs
 
 from ecg.data import cache
@@ -18,11 +20,17 @@ from ecg.data.databases import PublishedSplit
 from ecg.data.recording import Recording
 from ecg.data.window import Window
 from ecg.errors import UserError
+from ecg.resources import require_disk, require_memory
 
 
 def data_root() -> Path:
     """Returns the folder that contains `mitdb/` and so on: `ECG_DATA_DIR`, else a folder in the user's cache."""
     return Path(os.environ.get("ECG_DATA_DIR") or platformdirs.user_cache_path("ecg") / "data")
+
+
+def exclude_remedy(record: str) -> str:
+    """Returns the remedy that ends each message that refuses one record of several."""
+    return f"Or add {record} to protocol.exclude; only protocol=kaggle needs all records."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,8 @@ class RecordSource(Source):
         records: the records to use; None for all.
     """
 
+    how_to_shrink: ClassVar[str] = "Use fewer data.records, or decrease data.sfreq, data.before or data.after."
+
     records: Sequence[str] | None
 
     @abstractmethod
@@ -96,9 +106,12 @@ class RecordSource(Source):
         """See `Source`."""
         records = self._selected(exclude)
         self.download(records)
-        fingerprints = {record: self.fingerprint(record, window) for record in records}
+        fingerprints = {}
+        for record in records:
+            with self._excludable(record, records):
+                fingerprints[record] = self.fingerprint(record, window)
         key = cache.fingerprint({"window": window.settings(), "records": fingerprints})
-        return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window))
+        return cache.load_or_make(cache_dir, key, lambda: self._cut(records, window, cache_dir))
 
     def _selected(self, exclude: Sequence[str]) -> list[str]:
         valid = self.record_names()
@@ -114,7 +127,37 @@ class RecordSource(Source):
             raise UserError("Every record is excluded. Shorten protocol.exclude or extend data.records.")
         return selected
 
-    def _cut(self, records: Sequence[str], window: Window) -> Beats:
+    def _cut(self, records: Sequence[str], window: Window, cache_dir: Path) -> Beats:
+        def read(record: str) -> Recording:
+            with self._excludable(record, records):
+                return self.read(record, window)
+
+        def cut(recording: Recording) -> Beats:
+            with self._excludable(recording.name, records):
+                return window.cut(recording)
+
+        first = read(records[0])
+        self._require_space(first, window, len(records), cache_dir)
         # Threads are enough: most of the work is done by NumPy, which releases the GIL.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Beats.concatenate(list(pool.map(lambda record: window.cut(self.read(record, window)), records)))
+            others = pool.map(lambda record: cut(read(record)), records[1:])
+            return Beats.concatenate([cut(first), *others])
+
+    @contextmanager
+    def _excludable(self, record: str, records: Sequence[str]) -> Iterator[None]:
+        """Adds a remedy to a message that refuses one record: exclude it, where the others can be used without it."""
+        try:
+            yield
+        except UserError as error:
+            if self.simulated or len(records) == 1:
+                raise
+            raise UserError(f"{error} {exclude_remedy(record)}") from error
+
+    def _require_space(self, recording: Recording, window: Window, n_records: int, cache_dir: Path) -> None:
+        """Refuses beats that do not fit into memory or on the disk if all records are like this one."""
+        of_record = recording.sample.size * window.n_channels * window.n_times * np.dtype(np.float32).itemsize
+        of_beats = of_record * n_records
+        # The beats of each record and their concatenation; and the index and float64 arrays of a thread.
+        in_memory = 2 * of_beats + 5 * of_record * min(n_records, os.cpu_count() or 1)
+        require_memory(in_memory, f"The beats of {n_records:,} records", self.how_to_shrink)
+        require_disk(of_beats, cache_dir, f"The prepared beats of {n_records:,} records", self.how_to_shrink)

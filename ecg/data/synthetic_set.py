@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats, Positions
 from ecg.data.kaggle import write_rows
+from ecg.data.npz import read_arrays
 from ecg.data.protocols.protocol import Split
 from ecg.data.window import KAGGLE_TIMES
 from ecg.errors import UserError
@@ -31,7 +32,7 @@ from ecg.errors import UserError
 log = logging.getLogger(__name__)
 
 BEATS, PROVENANCE, CSV = "beats.npz", "provenance.json", "synthetic.csv"
-REQUIRED_KEYS = ("sha256", "n", "classes", "source", "window", "fitted_on", "chosen_on")
+MAX_VALUE = 1000.0  # beats are standardised or lie in [0, 1]; RR features are seconds and ratios
 CREATE_AGAIN = "Create the set again with: python synth.py checkpoint=RUN_DIR."
 FIT_AGAIN = "Fit a generator with the data and protocol of this run: python synth.py data=... protocol=..."
 
@@ -175,6 +176,11 @@ def _write_arrays(
     n = shapes["label"][0]
     if counts.sum() != n:
         raise ValueError(f"The chunks contain {counts.sum()} beats instead of {n}.")
+    return _by_class(counts)
+
+
+def _by_class(counts: NDArray[np.int64]) -> dict[str, int]:
+    """Returns the number of beats (n_classes,) of each class that has any."""
     return {name: int(count) for name, count in zip(CLASSES, counts, strict=True) if count}
 
 
@@ -194,7 +200,8 @@ def read_set(folder: Path) -> SyntheticSet:
         folder: folder of the set, or a run folder that contains it as `synthetic/`.
 
     Raises:
-        UserError: the set is missing, damaged or modified.
+        UserError: the set is missing, damaged or modified, its arrays do not match its provenance, or a value is not
+            finite or too large.
     """
     set_folder = folder / "synthetic" if (folder / "synthetic").is_dir() else folder
     path = set_folder / BEATS
@@ -204,30 +211,94 @@ def read_set(folder: Path) -> SyntheticSet:
     if sha256(path) != provenance["sha256"]:
         raise UserError(f"{path} is damaged: its sha256 differs from that in {PROVENANCE}. {CREATE_AGAIN}")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            signal, rr, label = (arrays[name] for name in DTYPES)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, MemoryError) as error:
-        raise UserError(f"{path} cannot be read: {error}. {CREATE_AGAIN}") from error
-    return SyntheticSet(signal, rr, label, provenance)
+        arrays = read_arrays(path, tuple(DTYPES))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read ({error}). {CREATE_AGAIN}") from error
+    if problem := _problem_of_arrays(arrays, provenance):
+        raise UserError(f"{path} is not a synthetic set: {problem}. {CREATE_AGAIN}")
+    return SyntheticSet(**arrays, provenance=provenance)
+
+
+def _problem_of_arrays(arrays: Mapping[str, NDArray[Any]], provenance: Mapping[str, Any]) -> str | None:
+    """Returns what is wrong with the arrays of a set; None if they match its provenance and can be trained on."""
+    n, (c, t, r) = provenance["n"], provenance["shape"]
+    shapes = {"signal": (n, c, t), "rr": (n, r), "label": (n,)}
+    for name, array in arrays.items():
+        if (array.dtype, array.shape) != (DTYPES[name], shapes[name]):
+            return f"{name} is {array.dtype} {array.shape} instead of {DTYPES[name]} {shapes[name]}"
+    for name in ("signal", "rr"):
+        # min and max are NaN if a value is.
+        low, high = arrays[name].min(initial=0), arrays[name].max(initial=0)
+        if not -MAX_VALUE <= low <= high <= MAX_VALUE:
+            diverged = "The generator may have diverged"
+            return f"the values of {name} are between {low:g} and {high:g}, beyond ±{MAX_VALUE:g}. {diverged}"
+    label = arrays["label"]
+    if not 0 <= label.min(initial=0) <= label.max(initial=0) < len(CLASSES):
+        return f"the labels are between {label.min()} and {label.max()}. Valid labels: 0 to {len(CLASSES) - 1}"
+    if (counts := _by_class(np.bincount(label, minlength=len(CLASSES)))) != provenance["counts"]:
+        return f"it contains the beats {counts}, which differ from counts in {PROVENANCE}"
+    return None
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Returns the provenance of the set in a folder.
 
     Raises:
-        UserError: the file is missing, not JSON, or incomplete.
+        UserError: the file is missing, not JSON or incomplete, or a value has the wrong type.
     """
     path = folder / PROVENANCE
     if not path.is_file():
         raise UserError(f"{path} is missing. Without it, leakage cannot be excluded. {CREATE_AGAIN}")
     try:
         provenance = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in REQUIRED_KEYS if key not in provenance]
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON object: {error}. {CREATE_AGAIN}") from error
-    if missing:
+    if not isinstance(provenance, dict):
+        raise UserError(f"{path} is not a JSON object. {CREATE_AGAIN}")
+    if missing := [key for key in _VALID if key not in provenance]:
         raise UserError(f"{path} lacks {', '.join(missing)}. {CREATE_AGAIN}")
-    return dict(provenance)
+    for key, (is_valid, description) in _VALID.items():
+        if not is_valid(provenance[key]):
+            text = json.dumps(provenance[key])
+            raise UserError(f"{path}: {key} is {text[:60]}, which is not {description}. {CREATE_AGAIN}")
+    return provenance
+
+
+def _is_integer(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**63  # a bool is not an integer here
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_classes(value: object) -> bool:
+    return isinstance(value, list) and all(item in CLASSES for item in value)
+
+
+def _is_locations(value: object) -> bool:
+    """Whether a value is a result of `beat_locations`."""
+    if not (isinstance(value, dict) and _is_text_list(value.get("patients"))):
+        return False
+    samples = value.get("samples")
+    return isinstance(samples, dict) and all(
+        isinstance(listed, list) and all(map(_is_integer, listed)) for listed in samples.values()
+    )
+
+
+_LOCATIONS = "{patients: [names], samples: {record: [integers]}}"
+# The keys of the provenance that this program reads: whether a value is valid, and a description of the valid ones.
+_VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "sha256": (lambda value: isinstance(value, str), "text"),
+    "n": (_is_integer, "a number of beats"),
+    "shape": (lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_integer, value)), "[C, T, R]"),
+    "counts": (lambda value: isinstance(value, dict), "a number of beats for each class"),
+    "classes": (_is_classes, f"a list of the classes {', '.join(CLASSES)}"),
+    "source": (lambda value: isinstance(value, str), "text"),
+    "window": (lambda value: isinstance(value, dict), "the settings of a window"),
+    "fitted_on": (_is_locations, _LOCATIONS),
+    "chosen_on": (_is_locations, _LOCATIONS),
+}
 
 
 # -- check --------------------------------------------------------------------------------------------------------

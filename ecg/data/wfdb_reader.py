@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 # Bits of one sample, by signal format. Formats 310 and 311 pad every third sample to 32 bits; 10 is their lower bound.
 # Compressed formats are absent because the size of their files does not depend on the number of samples alone.
 _BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 10, "311": 10}
+# Hz. Below the lower limit, the waves of a beat are not resolved. The rate also bounds the size of resampled signals.
+_SFREQ_RANGE = (50.0, 20_000.0)
+_SFREQ = re.compile(r"\d+\.?\d*", re.ASCII)
 _MAX_OUTSIDE = 0.01  # fraction of annotations beyond the end of the signal; SVDB's record 860 has one
 _REPLACE = "Replace it with a fresh copy."
 
@@ -62,8 +66,8 @@ def read_recording(
         preferred_lead: see `Recording`.
 
     Raises:
-        UserError: a file is missing, unreadable or truncated, a signal does not match its checksum, more than 1 % of
-            the annotations lie outside the signal, or no annotation is a beat.
+        UserError: the signals are refused by `read_signals`, the annotation file is missing, unreadable or truncated,
+            more than 1 % of the annotations lie outside the signal, or no annotation is a beat.
     """
     signals = read_signals(folder, name)
     sample, symbol = _read_annotations(folder, name, annotator, n_samples=signals.signal.shape[1])
@@ -80,7 +84,8 @@ def read_signals(folder: Path, name: str) -> Signals:
         name: name of the record, the stem of its header.
 
     Raises:
-        UserError: a file is missing, unreadable or truncated, or a signal does not match its checksum.
+        UserError: a file is missing, unreadable or truncated, the record is shorter than 1 s, its sampling rate is
+            not between 50 and 20,000 Hz, or a signal does not match its checksum.
     """
     header = _read_header(folder, name)
     path = _header_path(folder, name)
@@ -164,6 +169,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 
 def _read_header(folder: Path, name: str) -> Any:
     path = _header_path(folder, name)
+    _check_rate(path)
     with _reading(path, f"header {path}"):
         header = wfdb.rdheader(str(path).removesuffix(".hea"))
     if isinstance(header, wfdb.MultiRecord):
@@ -171,12 +177,11 @@ def _read_header(folder: Path, name: str) -> Any:
     described = len(header.file_name or ())
     if not header.n_sig or described != header.n_sig:
         raise UserError(f"The header {path} states {header.n_sig} signals and describes {described}. {_REPLACE}")
-    # WFDB permits a header without a length, but then a truncated signal file cannot be detected. `wfdb` ignores what
-    # it cannot parse in the first line and assumes 250 Hz.
-    if not (header.sig_len and header.fs > 0):
+    # WFDB permits a header without a length, but then a truncated signal file cannot be detected.
+    if not (header.sig_len or 0) >= header.fs:
         raise UserError(
-            f"The header {path} states {header.sig_len or 'no number of'} samples at {header.fs} Hz. "
-            f"Correct its first line. {_REPLACE}"
+            f"The header {path} states {header.sig_len or 'no number of'} samples at {header.fs:g} Hz. A record must "
+            f"be at least 1 s long. Correct its first line or replace it with a fresh copy."
         )
     # Such signals need resampling, which changes the recorded values.
     if any((count or 1) != 1 for count in header.samps_per_frame) or any(header.skew):
@@ -184,6 +189,25 @@ def _read_header(folder: Path, name: str) -> Any:
             f"The signals of the header {path} differ in sampling rate or start. Convert the record with xform."
         )
     return header
+
+
+def _check_rate(path: Path) -> None:
+    """Refuses a header with a sampling rate that is negative, zero, absent or not a number.
+
+    `wfdb` reads a rate that it cannot parse, such as -360, as WFDB's default of 250 Hz. A header without a rate, for
+    which that default is meant, has no length either and cannot be used.
+    """
+    with _reading(path, f"header {path}"):
+        lines = (line.strip() for line in path.read_text("ascii", errors="ignore").splitlines())
+        fields = next((line for line in lines if line and not line.startswith("#")), "").split()
+    text = fields[2].partition("/")[0] if len(fields) > 2 else ""
+    low, high = _SFREQ_RANGE
+    if not (_SFREQ.fullmatch(text) and low <= float(text) <= high):
+        stated = f"the sampling rate {text[:20]!r}" if text else "no sampling rate"
+        raise UserError(
+            f"The header {path} states {stated}. Valid rates: {low:g} to {high:,g} Hz. Correct its first line or "
+            "replace it with a fresh copy."
+        )
 
 
 def _check_size(path: Path, header: Any) -> None:
@@ -252,6 +276,5 @@ def _check_beats(symbol: NDArray[np.str_], path: Path) -> None:
     if not (labels_from_symbols(symbol) >= 0).any():
         counts = ", ".join(f"{count} x {key}" for key, count in Counter(symbol.tolist()).most_common(5))
         raise UserError(
-            f"No annotation in {path} is a beat. Its annotations: {counts or 'none'}. "
-            "Leave the record out, or choose another annotator."
+            f"No annotation in {path} is a beat. Its annotations: {counts or 'none'}. Choose another annotator."
         )

@@ -34,6 +34,8 @@ from ecg.errors import UserError
 
 KAGGLE_TIMES = 187
 KAGGLE_STEP = 3
+KAGGLE_RECORD_SFREQ = 360.0  # Hz, of the records that the Kaggle set was made from
+KAGGLE_SFREQ = KAGGLE_RECORD_SFREQ / KAGGLE_STEP  # Hz; the description published with the set says 125 Hz
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Window(ABC):
         """Returns the beats of a recording, in order.
 
         Raises:
-            UserError: the recording does not have the lead.
+            UserError: the recording does not have the lead, or is too short.
         """
 
     def settings(self) -> dict[str, Any]:
@@ -90,7 +92,8 @@ class KaggleWindow(Window):
 
     Every third sample is kept without a filter. The crop is scaled to [0, 1], then cut or zero-padded to 187 samples.
     Neighbouring annotations include those of rhythm and noise. The record's length replaces a missing s[i+2]. The last
-    annotation of a record gives no beat.
+    annotation of a record gives no beat. A record of another sampling rate than 360 Hz is first resampled to 360 Hz,
+    with an anti-alias filter, so that all beats have 120 Hz.
     """
 
     name = "kaggle"
@@ -105,18 +108,24 @@ class KaggleWindow(Window):
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
         x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
-        s = np.append(recording.sample, x.size)
+        s = recording.sample
+        if recording.sfreq != KAGGLE_RECORD_SFREQ:
+            ratio = _resampling_ratio(recording, KAGGLE_RECORD_SFREQ)
+            x = _resample(x, ratio)
+            s = np.minimum(np.rint(s * float(ratio)).astype(np.int64), x.size - 1)
+        s = np.append(s, x.size)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol)[:-1] >= 0)
         ends = s[positions + 1] + (0.2 * (s[positions + 2] - s[positions + 1])).astype(np.int64)
         signal = np.zeros((positions.size, 1, KAGGLE_TIMES), np.float32)
         for row, start, end in zip(signal[:, 0], s[positions], ends, strict=True):
             crop = x[start:end:KAGGLE_STEP]
-            low, high = crop.min(), crop.max()
+            # A crop is empty if all three annotations are at the same sample.
+            low, high = crop.min(initial=np.inf), crop.max(initial=-np.inf)
             if high > low:
                 kept = crop[:KAGGLE_TIMES]
                 row[: kept.size] = (kept - low) / (high - low)
         rr = np.zeros((positions.size, 0), np.float32)
-        return _beats(recording, positions, signal, rr, recording.sfreq / KAGGLE_STEP)
+        return _beats(recording, positions, signal, rr, KAGGLE_SFREQ)
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,7 @@ class CenteredWindow(Window):
 
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
-        ratio = Fraction(self.sfreq / recording.sfreq).limit_denominator(1000)
+        ratio = _resampling_ratio(recording, self.sfreq)
         x = self._preprocess(recording, ratio)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
         peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
@@ -175,11 +184,26 @@ class CenteredWindow(Window):
     def _preprocess(self, recording: Recording, ratio: Fraction) -> NDArray[np.float64]:
         """Returns the lead at `ratio` times its sampling rate, filtered and standardised."""
         x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
+        if x.size < recording.sfreq:
+            raise UserError(
+                f"Record {recording.name} has {x.size} samples at {recording.sfreq:g} Hz. A record must be at least "
+                "1 s long."
+            )
         highpass = dsp.butter(2, self.highpass_hz, "highpass", fs=recording.sfreq, output="sos")
         x = dsp.sosfiltfilt(highpass, x)
-        x = dsp.resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
+        x = _resample(x, ratio)
         standardised: NDArray[np.float64] = (x - np.median(x)) / (x.std() or 1.0)
         return standardised
+
+
+def _resampling_ratio(recording: Recording, sfreq: float) -> Fraction:
+    return Fraction(sfreq / recording.sfreq).limit_denominator(1000)
+
+
+def _resample(x: NDArray[np.float64], ratio: Fraction) -> NDArray[np.float64]:
+    """Returns a lead (n_samples,) at `ratio` times its sampling rate."""
+    resampled: NDArray[np.float64] = dsp.resample_poly(x, ratio.numerator, ratio.denominator, padtype="line")
+    return resampled
 
 
 def lead_index(recording: Recording, lead: str) -> int:
@@ -199,7 +223,7 @@ def lead_index(recording: Recording, lead: str) -> int:
     if lead not in recording.leads:
         raise UserError(
             f"Record {recording.name} has no lead {lead}. Its leads: {', '.join(recording.leads)}. "
-            f"Choose another lead with data.lead, or exclude the record with 'protocol.exclude=[{recording.name}]'."
+            "Choose another lead with data.lead."
         )
     return recording.leads.index(lead)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -25,7 +26,14 @@ from ecg.evaluation.distances import (
     waveform_statistics,
 )
 from ecg.evaluation.fidelity import GATES, MEASURES, Fidelity, MeasureResult, MeasureValue
-from ecg.evaluation.networks import discriminator_accuracy, embed, fit_classifier, predict_labels
+from ecg.evaluation.networks import (
+    FitSettings,
+    discriminator_accuracy,
+    embed,
+    fit_classifier,
+    predict_labels,
+    run_in_threads,
+)
 from ecg.models.network import Network
 
 Values = dict[str, list[float]]  # measure: one value for each class, NaN for a class with too few beats
@@ -67,10 +75,9 @@ def evaluate_fidelity(
     classes: Sequence[str],
     *,
     classifier: Network,
-    steps: int,
+    settings: FitSettings,
     sfreq: float,
     peak: int,
-    seed: int,
     progress: Callable[[int, int], None],
 ) -> dict[str, Fidelity]:
     """Evaluates synthetic beats by every measure, relative to each held-out subset of real beats.
@@ -80,37 +87,38 @@ def evaluate_fidelity(
         train: the beats that the generator was fitted on.
         held_out: subsets of real beats that the generator was not fitted on, by name.
         classes: names of the classes.
-        classifier: network fitted on `train` with as many `steps`, in evaluation mode.
-        steps: number of batches of every network that is fitted.
+        classifier: network fitted on `train` with the same `settings`, in evaluation mode.
+        settings: of every network that is fitted. The seed also determines the samples.
         sfreq: sampling rate in Hz.
         peak: sample of the R peak.
-        seed: seed of the sampling and of the networks.
         progress: receives the number of completed stages and the number of stages after each stage. A stage is one fit
             of a classifier, the discriminative score of one class, or one comparison with a held-out subset.
 
     Returns:
         The fidelity by the names of `held_out`.
     """
-    rng, n_classes = np.random.default_rng(seed), len(classes)
+    rng, n_classes = np.random.default_rng(settings.seed), len(classes)
     controls = failure_controls(train, n_classes, rng)
     sets = {"synthetic": synthetic, **controls}
     evaluator = _Evaluator(
         train=[train.of_class(c) for c in range(n_classes)],
         copy=controls["copy"],
         classifier=classifier,
-        steps=steps,
+        settings=settings,
         sfreq=sfreq,
         peak=peak,
-        seed=seed,
         rng=rng,
         stages=_Stages(_n_stages(len(sets), len(held_out), n_classes), progress),
     )
-    prepared = {name: evaluator.prepare(beats) for name, beats in sets.items()}
+    networks, scores = evaluator.fit_networks(sets, held_out)
+    features = {name: evaluator.features(beats) for name, beats in sets.items()}
     results = {}
     for subset, real in held_out.items():
-        features = evaluator.features(real)
-        values = {name: evaluator.values(beats, real, features) for name, beats in prepared.items()}
-        reference = evaluator.values(prepared["copy"], real, features) | evaluator.discriminative_scores(real)
+        real_features = evaluator.features(real)
+        values = {
+            name: evaluator.values(networks[name], real, features[name], real_features) | scores[name] for name in sets
+        }
+        reference = evaluator.values(classifier, real, features["copy"], real_features) | scores[subset]
         # The copy has no distance to the training beats. The values of other real beats follow from the definition.
         reference |= {"memorisation": [1.0] * n_classes, "too_close_fraction": [0.01] * n_classes}
         counts = {"synthetic": synthetic, "train": train, "held_out": real}
@@ -164,21 +172,6 @@ class ClassFeatures:
 
 
 @dataclass(frozen=True)
-class _PreparedSet:
-    """What is computed once for a set of beats and compared with every held-out subset.
-
-    Attributes:
-        network: classifier fitted on the beats.
-        discriminative: discriminative scores.
-        features: features by class.
-    """
-
-    network: Network
-    discriminative: Values
-    features: list[ClassFeatures]
-
-
-@dataclass(frozen=True)
 class _Evaluator:
     """Fits networks on sets of beats and compares sets of beats.
 
@@ -186,10 +179,9 @@ class _Evaluator:
         train: training beats of each class.
         copy: the training beats that the failure controls are made from.
         classifier: network fitted on the training beats.
-        steps: number of batches of every network.
+        settings: of every network.
         sfreq: sampling rate in Hz.
         peak: sample of the R peak.
-        seed: seed of every network and discriminative score.
         rng: random generator of the samples and permutations.
         stages: completed stages.
     """
@@ -197,43 +189,62 @@ class _Evaluator:
     train: Sequence[BeatSet]
     copy: BeatSet
     classifier: Network
-    steps: int
+    settings: FitSettings
     sfreq: float
     peak: int
-    seed: int
     rng: np.random.Generator
     stages: _Stages
 
-    def prepare(self, beats: BeatSet) -> _PreparedSet:
-        """Fits the networks and computes the features of a set."""
-        network = self.classifier
-        if beats is not self.copy:
-            network = fit_classifier(beats, len(self.train), steps=self.steps, seed=self.seed)
-            self.stages.advance()
-        return _PreparedSet(network, self.discriminative_scores(beats), self.features(beats))
+    def fit_networks(
+        self, sets: Mapping[str, BeatSet], held_out: Mapping[str, BeatSet]
+    ) -> tuple[dict[str, Network], dict[str, Values]]:
+        """Fits all networks.
 
-    def values(self, beats: _PreparedSet, held_out: BeatSet, held_out_features: Sequence[ClassFeatures]) -> Values:
-        """Returns every measure of a set, relative to a held-out subset."""
-        values = _tstr_scores(beats.network, held_out, len(self.train)) | beats.discriminative
-        values |= self._compare(held_out_features, beats.features)
+        Args:
+            sets: synthetic beats and failure controls, by name.
+            held_out: held-out subsets, by name.
+
+        Returns:
+            A classifier for each set, and the discriminative scores of each set and subset, by name.
+        """
+        n_classes = len(self.train)
+        fitted = [name for name in sets if name != "copy"]  # that of the copy is given
+        fits = [partial(fit_classifier, sets[name], n_classes, self.settings) for name in fitted]
+        compared = {**sets, **held_out}
+        pairs = [partial(self._discriminative_score, beats, c) for beats in compared.values() for c in range(n_classes)]
+        done: list[Any] = run_in_threads([*fits, *pairs], self.stages.advance)
+        networks, scores = done[: len(fits)], np.reshape(done[len(fits) :], (-1, n_classes))
+        return (
+            {"copy": self.classifier, **dict(zip(fitted, networks, strict=True))},
+            {name: {"discriminative": row.tolist()} for name, row in zip(compared, scores, strict=True)},
+        )
+
+    def _discriminative_score(self, beats: BeatSet, c: int) -> float:
+        """Returns the discriminative score of beats against real training beats of class c; NaN for too few beats."""
+        rng = np.random.default_rng((self.settings.seed, c))
+        sample, real = beats.of_class(c).sample(BEATS_PER_CLASS, rng), self.copy.of_class(c)
+        if beats is self.copy:
+            # Uses disjoint halves, so that no beat appears in both.
+            both = self.train[c].sample(2 * BEATS_PER_CLASS, rng)
+            sample, real = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
+        if min(len(sample), len(real)) < MIN_BEATS:
+            return float("nan")
+        return abs(discriminator_accuracy(real, sample, self.settings) - 0.5)
+
+    def values(
+        self, network: Network, held_out: BeatSet, features: Sequence[ClassFeatures], real: Sequence[ClassFeatures]
+    ) -> Values:
+        """Returns the measures of a set relative to a held-out subset, except for the discriminative scores.
+
+        Args:
+            network: classifier fitted on the set.
+            held_out: held-out subset.
+            features: features of the set, by class.
+            real: features of the held-out subset, by class.
+        """
+        values = _tstr_scores(network, held_out, len(self.train)) | self._compare(real, features)
         self.stages.advance()
         return values
-
-    def discriminative_scores(self, beats: BeatSet) -> Values:
-        """Returns the discriminative score of each class: beats against real training beats."""
-        rng, scores = np.random.default_rng(self.seed), []
-        for c, train in enumerate(self.train):
-            sample, real = beats.of_class(c).sample(BEATS_PER_CLASS, rng), self.copy.of_class(c)
-            if beats is self.copy:
-                # Uses disjoint halves, so that no beat appears in both.
-                both = train.sample(2 * BEATS_PER_CLASS, rng)
-                sample, real = both.take(np.arange(0, len(both), 2)), both.take(np.arange(1, len(both), 2))
-            score = np.nan
-            if min(len(sample), len(real)) >= MIN_BEATS:
-                score = abs(discriminator_accuracy(real, sample, steps=self.steps, seed=self.seed) - 0.5)
-            scores.append(score)
-            self.stages.advance()
-        return {"discriminative": scores}
 
     def features(self, beats: BeatSet) -> list[ClassFeatures]:
         """Returns the features of the beats of each class."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecg.evaluation.beat_set import BeatSet
-from ecg.models.cnn import CNN
+from ecg.models.blocks import ResidualBlocks
 from ecg.models.network import Network
 
 CLASSIFIER_WIDTH = 48  # channels of the first block; the features before the head are a quarter as wide
@@ -19,11 +23,65 @@ DISCRIMINATOR_WIDTH = 16  # narrower, since it is fitted on few beats
 INFERENCE_BATCH = 1024  # beats
 EARLY_STOP_ACCURACY = 0.98  # above it, more training does not change the conclusion
 
+T = TypeVar("T")
+_GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global generator
+
+
+class EvaluationNetwork(Network):
+    """Residual blocks, the mean over time, and one linear layer that also receives the RR features.
+
+    It draws no random numbers in training, so that networks in several threads do not depend on one another.
+
+    Args:
+        n_channels: channels of a beat, C.
+        n_classes: number of classes.
+        n_rr: number of RR features, R.
+        hidden: channels of the first block; halved from block to block.
+    """
+
+    def __init__(self, *, n_channels: int, n_classes: int, n_rr: int, hidden: int) -> None:
+        super().__init__()
+        self.blocks = ResidualBlocks((n_channels, hidden, hidden // 2, hidden // 4), kernel_size=5)
+        self.rr_norm = nn.BatchNorm1d(n_rr, affine=False) if n_rr else nn.Identity()
+        self.linear = nn.Linear(hidden // 4 + n_rr, n_classes)
+
+    @property
+    def min_times(self) -> int:
+        """Shortest beat, in samples."""
+        return self.blocks.min_times
+
+    def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> (B, hidden // 4 + R)."""
+        features = self.blocks(signal).mean(dim=2)  # (B, hidden // 4, T // 8) -> (B, hidden // 4)
+        return torch.cat([features, self.rr_norm(rr)], dim=1)
+
+    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
+        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
+        logits: Tensor = self.linear(self.embed(signal, rr))
+        return logits
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a network is fitted.
+
+    Attributes:
+        steps: number of batches.
+        seed: seed of the initialisation and of the batches.
+        device: device of the network.
+        bfloat16: whether to use bfloat16 where it is precise enough.
+    """
+
+    steps: int
+    seed: int
+    device: torch.device = torch.device("cpu")
+    bfloat16: bool = False
+
 
 def fit_classifier(
-    beats: BeatSet, n_classes: int, *, steps: int, seed: int, hidden: int = CLASSIFIER_WIDTH, batch_size: int = 128
-) -> CNN:
-    """Fits a residual CNN with AdamW and a one-cycle learning rate.
+    beats: BeatSet, n_classes: int, settings: FitSettings, *, hidden: int = CLASSIFIER_WIDTH, batch_size: int = 128
+) -> EvaluationNetwork:
+    """Fits an evaluation network with AdamW and a one-cycle learning rate.
 
     Every batch holds the classes in equal proportions in expectation, so that the result does not depend on the class
     counts. Leaves the global random state unchanged.
@@ -31,59 +89,85 @@ def fit_classifier(
     Args:
         beats: the training beats.
         n_classes: number of classes; some may have no beats.
-        steps: number of batches.
-        seed: seed of the initialisation and of the batches.
+        settings: steps, seed, device and precision.
         hidden: channels of the first block.
         batch_size: beats in a batch.
 
     Returns:
         The network in evaluation mode.
     """
-    signal, rr, label = beats.tensors()
+    signal, rr, label = (column.to(settings.device) for column in beats.tensors())
     weight = (1 / np.bincount(beats.label, minlength=n_classes).clip(1))[beats.label]
-    _, n_channels, n_times = signal.shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = CNN(
-            n_channels=n_channels,
-            n_times=n_times,
-            n_classes=n_classes,
-            n_rr=rr.shape[1],
-            hidden=hidden,
-            kernel_size=5,
-            dropout=0.0,
-        )
-        optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
-        batches = np.random.default_rng(seed).choice(len(label), (steps, batch_size), p=weight / weight.sum())
-        for batch in torch.from_numpy(batches):
+    network = _initial_network(signal.shape, rr.shape[1], n_classes, hidden, settings.seed).to(settings.device)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=settings.steps)
+    rng = np.random.default_rng(settings.seed)
+    batches = rng.choice(len(label), (settings.steps, batch_size), p=weight / weight.sum())
+    for batch in torch.from_numpy(batches).to(settings.device):
+        with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bfloat16):
             loss = F.cross_entropy(network(signal[batch], rr[batch]), label[batch], label_smoothing=0.02)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
     return network.eval()
+
+
+def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, hidden: int, seed: int) -> EvaluationNetwork:
+    """Returns a network for signals of `shape` (n, C, T) on the CPU. Its initialisation depends on the seed alone."""
+    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would also seed the GPUs
+        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, n_rr=n_rr, hidden=hidden)
+
+
+def run_in_threads(tasks: Sequence[Callable[[], T]], on_done: Callable[[], None]) -> list[T]:
+    """Runs tasks that fit small networks side by side.
+
+    Each task has one thread. Side by side, small networks are fitted faster than one after the other with all threads,
+    and another process on the machine slows them down less (`benchmarks/busy.py`).
+
+    Args:
+        tasks: the tasks; no two depend on one another.
+        on_done: called after each task.
+
+    Returns:
+        The results, in the order of the tasks.
+    """
+    n_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        futures = [pool.submit(task) for task in tasks]
+        for future in as_completed(futures):
+            future.result()
+            on_done()
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(n_threads)
 
 
 @torch.inference_mode()
 def embed(network: Network, beats: BeatSet) -> NDArray[np.float64]:
     """Returns the features (n, D) of beats before the head of a network in evaluation mode."""
-    return np.concatenate([network.embed(signal, rr).double().numpy() for signal, rr in _batches(beats)])
+    return np.concatenate([network.embed(signal, rr).double().cpu().numpy() for signal, rr in _batches(network, beats)])
 
 
 @torch.inference_mode()
 def predict_labels(network: Network, beats: BeatSet) -> NDArray[np.int64]:
     """Returns the class (n,) that a network in evaluation mode predicts for each beat."""
-    return np.concatenate([network(signal, rr).argmax(dim=1).numpy() for signal, rr in _batches(beats)])
+    return np.concatenate([network(signal, rr).argmax(dim=1).cpu().numpy() for signal, rr in _batches(network, beats)])
 
 
-def _batches(beats: BeatSet) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(network: Network, beats: BeatSet) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields signals and RR features on the device of the network."""
+    device = next(network.parameters()).device
     signal, rr, _ = beats.tensors()
-    return zip(signal.split(INFERENCE_BATCH), rr.split(INFERENCE_BATCH), strict=True)
+    for batch in zip(signal.split(INFERENCE_BATCH), rr.split(INFERENCE_BATCH), strict=True):
+        yield batch[0].to(device), batch[1].to(device)
 
 
-def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, *, steps: int, seed: int) -> float:
+def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, settings: FitSettings) -> float:
     """Returns the cross-validated accuracy of networks that separate real from synthetic beats.
 
     The beats are divided into two halves. One network is fitted on each half and tested on the other, so that every
@@ -92,24 +176,23 @@ def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, *, steps: int, see
     Args:
         real: real beats.
         synthetic: synthetic beats.
-        steps: number of batches of each network. A first attempt uses a fifth of them, and is final where its accuracy
-            exceeds `EARLY_STOP_ACCURACY`.
-        seed: seed of the division and of the networks.
+        settings: of each network; its seed also determines the division. A first attempt uses a fifth of the steps, and
+            is final where its accuracy exceeds `EARLY_STOP_ACCURACY`.
     """
     n = min(len(real), len(synthetic))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     beats = BeatSet.concatenate(real.sample(n, rng), synthetic.sample(n, rng))
     beats = BeatSet(beats.signal, beats.rr, np.repeat([0, 1], n))  # 1 is synthetic
     order = rng.permutation(2 * n)
     halves = beats.take(order[::2]), beats.take(order[1::2])
-    quick = _cross_validated_accuracy(halves, -(-steps // 5), seed)
-    return quick if quick > EARLY_STOP_ACCURACY else _cross_validated_accuracy(halves, steps, seed)
+    quick = _cross_validated_accuracy(halves, replace(settings, steps=-(-settings.steps // 5)))
+    return quick if quick > EARLY_STOP_ACCURACY else _cross_validated_accuracy(halves, settings)
 
 
-def _cross_validated_accuracy(halves: tuple[BeatSet, BeatSet], steps: int, seed: int) -> float:
+def _cross_validated_accuracy(halves: tuple[BeatSet, BeatSet], settings: FitSettings) -> float:
     """Returns the accuracy over both halves, each predicted by a network that is fitted on the other."""
     correct = 0
     for train, test in (halves, halves[::-1]):
-        network = fit_classifier(train, 2, steps=steps, seed=seed, hidden=DISCRIMINATOR_WIDTH, batch_size=64)
+        network = fit_classifier(train, 2, settings, hidden=DISCRIMINATOR_WIDTH, batch_size=64)
         correct += int((predict_labels(network, test) == test.label).sum())
     return correct / sum(map(len, halves))

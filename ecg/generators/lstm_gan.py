@@ -14,12 +14,15 @@ Input: labels (B,), records (B,), which are ignored. Output: canvases (B, C + E,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator
+from ecg.models.blocks import LSTM
 
 
 class LSTMGenerator(nn.Module):
@@ -36,7 +39,7 @@ class LSTMGenerator(nn.Module):
     def __init__(self, *, n_channels: int, n_times: int, latent: int, hidden: int, over: str) -> None:
         super().__init__()
         self.n_channels, self.n_times, self.latent, self.over = n_channels, n_times, latent, over
-        self.lstm = nn.LSTM(latent, hidden, num_layers=2, batch_first=True)
+        self.lstm = LSTM(latent, hidden, num_layers=2, batch_first=True)
         self.last = nn.Linear(hidden, n_channels if over == "time" else n_channels * n_times)
 
     def forward(self, n: int, rng: torch.Generator | None = None) -> Tensor:
@@ -67,7 +70,7 @@ class LSTMCritic(nn.Module):
     def __init__(self, *, n_channels: int, n_times: int, hidden: int, dropout: float, over: str) -> None:
         super().__init__()
         self.over = over
-        self.lstm = nn.LSTM(n_channels if over == "time" else n_channels * n_times, hidden, batch_first=True)
+        self.lstm = LSTM(n_channels if over == "time" else n_channels * n_times, hidden, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(2 * hidden, 1)
 
@@ -79,6 +82,20 @@ class LSTMCritic(nn.Module):
         features = torch.cat([h.mean(dim=1), h[:, -1]], dim=1)  # (B, 2 hidden)
         score: Tensor = self.score(self.dropout(features))[:, 0]
         return score
+
+
+class ClassOrder(NamedTuple):
+    """The beats of a batch, ordered by class.
+
+    Attributes:
+        order: (B,) positions of the beats, ordered by class.
+        inverse: (B,) the permutation that restores the order of the batch.
+        counts: number of beats of each class.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    counts: list[int]
 
 
 class LSTMGAN(Generator):
@@ -113,26 +130,32 @@ class LSTMGAN(Generator):
 
     def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """Labels (B,), records (B,), which are ignored -> canvases (B, C+E, T)."""
-        order = torch.argsort(label, stable=True)
-        counts = torch.bincount(label, minlength=len(self.generator)).tolist()
-        by_class = [generate(n, rng).float() for generate, n in zip(self.generator, counts, strict=True) if n]
-        return self.canvas.constrain(torch.cat(by_class)[torch.argsort(order)])
+        return self._generate(self._by_class(label), rng)
 
     def loss(self, player: str, real: Tensor, label: Tensor, record: Tensor, step: int) -> dict[str, Tensor]:
         """Returns the loss of a player and, for the critic, the mean difference of real and fake logits."""
+        by_class = self._by_class(label)
         if player == "generator":
-            return {"loss": F.softplus(-self._score(self.sample(label, record), label)).mean()}
+            return {"loss": F.softplus(-self._score(self._generate(by_class), by_class)).mean()}
         with torch.no_grad():
-            fake = self.sample(label, record)
-        d_real, d_fake = self._score(real, label), self._score(fake, label)
+            fake = self._generate(by_class)
+        d_real, d_fake = self._score(real, by_class), self._score(fake, by_class)
         loss = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
         return {"loss": loss, "margin": (d_real - d_fake).mean().detach()}
 
-    def _score(self, canvas: Tensor, label: Tensor) -> Tensor:
+    def _by_class(self, label: Tensor) -> ClassOrder:
+        """Orders beats by class. Reading the counts makes the CPU wait for the GPU, once a step."""
+        order = torch.argsort(label, stable=True)
+        counts = torch.bincount(label, minlength=len(self.generator)).tolist()
+        return ClassOrder(order, torch.argsort(order), counts)
+
+    def _generate(self, by_class: ClassOrder, rng: torch.Generator | None = None) -> Tensor:
+        """Returns canvases (B, C+E, T), each by the generator of its class."""
+        networks = zip(self.generator, by_class.counts, strict=True)
+        canvas = torch.cat([generate(n, rng).float() for generate, n in networks if n])
+        return self.canvas.constrain(canvas[by_class.inverse])
+
+    def _score(self, canvas: Tensor, by_class: ClassOrder) -> Tensor:
         """Returns the logit (B,) of each beat by the critic of its class."""
-        score = canvas.new_zeros(len(label))
-        for c, critic in enumerate(self.critic):
-            positions = torch.nonzero(label == c)[:, 0]
-            if len(positions):
-                score = score.index_put((positions,), critic(canvas[positions]).float())
-        return score
+        networks = zip(self.critic, canvas[by_class.order].split(by_class.counts), strict=True)
+        return torch.cat([critic(beats).float() for critic, beats in networks if len(beats)])[by_class.inverse]

@@ -11,9 +11,9 @@ Input: signals (B, C, T), RR features (B, R). Output: logits (B, n_classes).
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ecg.models.blocks import Head, ResidualBlocks
+from ecg.models.blocks import LSTM, Head, ResidualBlocks
 from ecg.models.network import Network
 
 
@@ -48,7 +48,7 @@ class CNNLSTM(Network):
         self.blocks = ResidualBlocks((n_channels, hidden, hidden), kernel_size)
         # At least 1, so that the constructor accepts beats that are too short, and the caller can read `min_times`.
         step_features = hidden if over == "time" else max(1, n_times // 4)
-        self.lstm = nn.LSTM(step_features, hidden, batch_first=True, bidirectional=True)
+        self.lstm = LSTM(step_features, hidden, batch_first=True, bidirectional=True)
         n_features = 2 * hidden if over == "time" else hidden
         self.head = Head(n_features=n_features, n_rr=n_rr, n_classes=n_classes, dropout=dropout)
 

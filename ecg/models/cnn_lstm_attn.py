@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ecg.models.blocks import Head, ResidualBlocks
+from ecg.models.blocks import LSTM, Head, ResidualBlocks
 from ecg.models.network import Network
 
 
@@ -54,7 +54,7 @@ class CNNLSTMAttention(Network):
         self.blocks = ResidualBlocks((n_channels, hidden, hidden), kernel_size)
         # At least 1, so that the constructor accepts beats that are too short, and the caller can read `min_times`.
         step_features = hidden if over == "time" else max(1, n_times // 4)
-        self.lstm = nn.LSTM(step_features, hidden, batch_first=True)
+        self.lstm = LSTM(step_features, hidden, batch_first=True)
         self.query = nn.Linear(hidden, hidden, bias=False)
         self.head = Head(n_features=hidden, n_rr=n_rr, n_classes=n_classes, dropout=dropout)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from omegaconf import MISSING
 from programs import CONF, composed
 
 from ecg.config.checks import check_synth, check_train
@@ -65,8 +67,17 @@ def test_every_key_is_documented(schema: Any) -> None:
 
 
 @pytest.mark.parametrize("schema", ALL_SCHEMAS, ids=lambda schema: schema.__name__)
-def test_every_number_has_a_valid_range_that_contains_its_default(schema: Any) -> None:
+def test_every_number_has_a_lower_and_an_upper_limit(schema: Any) -> None:
+    """Also every key of any type, which may hold a number, unless it has a list of choices or holds names."""
     for name, field in documented_fields(schema):
-        if isinstance(field.default, int | float) and not isinstance(field.default, bool) and field.type != "Any":
-            assert field.metadata["range"] is not None, name
+        valid, is_number = field.metadata["range"], re.search(r"\b(int|float)\b", str(field.type))
+        if is_number or (field.type == "Any" and name != "WfdbConfig.patients"):
+            assert valid is not None, name
+            assert valid.bounded or (valid.choices and not is_number), name
+
+
+@pytest.mark.parametrize("schema", ALL_SCHEMAS, ids=lambda schema: schema.__name__)
+def test_every_default_is_valid(schema: Any) -> None:
+    for name, field in documented_fields(schema):
+        if field.metadata["range"] is not None and field.default not in (None, MISSING):
             assert field.default in field.metadata["range"], name

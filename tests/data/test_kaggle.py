@@ -33,15 +33,23 @@ def test_csv_round_trip(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (ROW.removesuffix(",0.5") + ",0\n", "has 187 columns instead of 188"),
-        (f"{ROW},1\n{ROW.replace('0.5', 'nan', 1)},1\n", "row 2, column 1: the value is not a finite number"),
-        (f"{ROW},1\n{ROW.removesuffix('0.5')},1\n", "row 2, column 187: the value is not a finite number"),
-        (f"{ROW},1\n{ROW.replace('0.5', 'inf', 1)},1\n", "row 2, column 1: the value is not a finite number"),
+        (f"{ROW},1\n{ROW.replace('0.5', 'nan', 1)},1\n", "row 2, column 1: the value (nan|inf) is not a finite number"),
+        (f"{ROW},1\n{ROW.removesuffix('0.5')},1\n", "row 2, column 187: the value (nan|inf) is not a finite number"),
+        (f"{ROW},1\n{ROW.replace('0.5', 'inf', 1)},1\n", "row 2, column 1: the value (nan|inf) is not a finite number"),
         (f"{ROW},1\n{ROW.replace('0.5', 'high', 1)},1\n", "contains text instead of a number"),
+        (
+            f"{ROW},1\n{ROW.replace('0.5', '1e30', 1)},1\n",
+            "row 2, column 1: the value 1e\\+30 is not between 0 and 1",
+        ),
+        (f"{ROW},1\n{ROW.replace('0.5', '-0.1', 1)},1\n", "row 2, column 1: the value -0.1 is not between"),
+        ("\n" + "0.5," * 1_000_000, "columns instead of 188"),  # pandas needs 15 s for it
         (f"{ROW},5\n", "row 1: the label is 5. Valid labels: 0 to 4"),
         (f"{ROW},1\n{ROW},-1\n", "row 2: the label is -1"),
         (f"{ROW},0.5\n", "row 1: the label is 0.5"),
         (f"{ROW},1\n{ROW},1,7\n", "is not a table of 188 columns"),
+        (f"{ROW},1\n{'x' * 100_000},1\n", "contains text instead of a number"),
         ("", "is empty"),
+        ("\n" * 100_000, "is empty"),
     ],
 )
 def test_a_malformed_csv_is_a_user_error_that_names_the_file(tmp_path: Path, content: str, message: str) -> None:
@@ -51,6 +59,7 @@ def test_a_malformed_csv_is_a_user_error_that_names_the_file(tmp_path: Path, con
         read_csv(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500 + len(str(path))
 
 
 def test_the_files_are_a_source_with_a_kaggle_split(tmp_path: Path) -> None:

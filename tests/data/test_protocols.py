@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from beats_factories import MITBIH, SIMULATED, assert_disjoint, make_mitbih_beats, make_protocol
@@ -180,9 +182,27 @@ def test_too_few_patients_are_a_user_error_that_names_the_setting(
         protocol.split(make_beats(n_patients, dict.fromkeys(range(5), 4), n_times=1), SIMULATED)
 
 
-def test_too_few_beats_to_stratify_are_a_user_error_that_names_the_setting() -> None:
-    with pytest.raises(UserError, match=r"11 beats cannot be split by class with protocol\.test_fraction=0\.2"):
-        make_protocol("random").split(make_beats(1, {0: 10, 1: 1}), SIMULATED)
+@pytest.mark.parametrize(
+    ("counts", "fraction", "reason"),
+    [
+        ({0: 10, 1: 1}, 0.2, "The 11 beats cannot .*: class S has a single beat"),
+        ({0: 10, 1: 10}, 0.01, "The 20 beats cannot .*: one part would have fewer beats than the 2 classes"),
+        ({0: 3, 1: 3, 2: 3}, 0.9, "The 9 beats cannot .*: one part would have fewer beats than the 3 classes"),
+    ],
+)
+def test_too_few_beats_to_stratify_are_a_user_error_that_names_the_setting(
+    counts: dict[int, int], fraction: float, reason: str
+) -> None:
+    with pytest.raises(UserError, match=rf"{reason}.* change protocol\.test_fraction") as caught:
+        make_protocol("random", test_fraction=fraction).split(make_beats(1, counts), SIMULATED)
+    assert f"protocol.test_fraction={fraction}" in str(caught.value)
+
+
+@given(counts=st.dictionaries(st.integers(0, 4), st.integers(1, 30), min_size=1), fraction=st.floats(0.01, 0.99))
+def test_scikit_learn_never_refuses_what_the_check_accepts(counts: dict[int, int], fraction: float) -> None:
+    beats = make_beats(1, counts, n_times=1)
+    with suppress(UserError):
+        make_protocol("random", test_fraction=fraction).partition(beats, SIMULATED)
 
 
 @pytest.mark.parametrize("subset", ["train", "test"])

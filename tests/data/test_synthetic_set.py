@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from beats_factories import SIMULATED, make_protocol
 from factories import make_beats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wfdb_factories import error_message
 
 from ecg.data.beats import Beats
 from ecg.data.physionet import PhysioNet
@@ -97,6 +99,8 @@ def test_beats_of_another_window_have_no_csv(tmp_path: Path) -> None:
         (lambda folder: (folder / BEATS).unlink(), "contains no synthetic set"),
         (lambda folder: (folder / PROVENANCE).unlink(), "provenance.json is missing"),
         (lambda folder: (folder / PROVENANCE).write_text("{"), "is not a JSON object"),
+        (lambda folder: (folder / PROVENANCE).write_text("[]"), "is not a JSON object"),
+        (lambda folder: (folder / PROVENANCE).write_text("[" * 100_000), "is not a JSON object"),
         (lambda folder: (folder / PROVENANCE).write_text("{}"), "lacks sha256"),
         (lambda folder: (folder / BEATS).write_bytes((folder / BEATS).read_bytes()[:-100]), "sha256 differs"),
         (lambda folder: (folder / BEATS).write_bytes((folder / BEATS).read_bytes() + b"x"), "sha256 differs"),
@@ -109,13 +113,102 @@ def test_a_damaged_set_is_refused(damage: Callable[[Path], object], message: str
         read_set(tmp_path)
 
 
-def test_pickles_are_refused(tmp_path: Path) -> None:
+def change_provenance(folder: Path, **changes: Any) -> None:
+    content = json.loads((folder / PROVENANCE).read_text())
+    (folder / PROVENANCE).write_text(json.dumps({**content, **changes}))
+
+
+def change_arrays(folder: Path, *, save: Callable[..., None] = np.savez, **changes: Any) -> None:
+    """Replaces arrays of a set and makes its sha256 match."""
+    with np.load(folder / BEATS) as arrays:
+        save(folder / BEATS, **{**arrays, **changes})
+    change_provenance(folder, sha256=sha256(folder / BEATS))
+
+
+WRONG_VALUES = [None, True, 1.5, -1, 10**30, "text", ["x"], [1, 2, 3, 4], [None], {"a": 1}, float("nan")]
+
+
+@pytest.mark.parametrize("key", ["sha256", "n", "shape", "counts", "classes", "source", "window"])
+def test_a_wrong_value_in_the_provenance_is_refused(key: str, tmp_path: Path) -> None:
     write_example(tmp_path)
-    np.savez(tmp_path / BEATS, signal=np.array([object()]), rr=np.zeros(1), label=np.zeros(1))
-    content = json.loads((tmp_path / PROVENANCE).read_text())
-    (tmp_path / PROVENANCE).write_text(json.dumps({**content, "sha256": sha256(tmp_path / BEATS)}))
-    with pytest.raises(UserError, match="cannot be read"):
+    split = make_protocol("random").split(REAL_BEATS, SIMULATED)
+    right = (tmp_path / PROVENANCE).read_text()
+    for value in WRONG_VALUES:
+        (tmp_path / PROVENANCE).write_text(right)
+        change_provenance(tmp_path, **{key: value})
+        message = error_message(lambda: check(read_set(tmp_path), split))
+        assert key in message or "instead of" in message  # `check_compatible` compares source and window
+
+
+@pytest.mark.parametrize("key", ["fitted_on", "chosen_on"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *WRONG_VALUES,
+        {"patients": [], "samples": []},
+        {"patients": "p0", "samples": {}},
+        {"patients": [0], "samples": {}},
+        {"patients": [["p0"]], "samples": {}},
+        {"samples": {}},
+        {"patients": []},
+        *({"patients": [], "samples": {"p0a": wrong}} for wrong in (None, 1, "1", [1.5], ["1"], [True], [-1], [2**63])),
+    ],
+    ids=str,
+)
+def test_wrong_locations_in_the_provenance_are_refused(key: str, value: object, tmp_path: Path) -> None:
+    write_example(tmp_path)
+    change_provenance(tmp_path, **{key: value})
+    message = error_message(lambda: read_set(tmp_path))
+    assert f"{tmp_path / PROVENANCE}: {key} is " in message
+    assert "which is not {patients: [names]" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": np.zeros(8, np.int64)}, r"label is int64 \(8,\) instead of int64 \(7,\)"),
+        ({"signal": np.zeros((6, 1, 187), np.float32)}, r"signal is float32 \(6, 1, 187\) instead of"),
+        ({"signal": np.zeros((7, 187), np.float32)}, r"signal is float32 \(7, 187\)"),
+        ({"signal": np.zeros((7, 1, 187))}, "signal is float64"),
+        ({"rr": np.zeros((7, 1), np.float32)}, r"rr is float32 \(7, 1\)"),
+        ({"label": np.zeros(7, np.int32)}, "label is int32"),
+        ({"label": np.full(7, 5)}, "labels are between 5 and 5. Valid labels: 0 to 4"),
+        ({"label": np.full(7, -1)}, "labels are between -1 and -1"),
+        ({"label": np.full(7, 3)}, "it contains the beats {'F': 7}, which differ"),
+        *(
+            ({"signal": np.full((7, 1, 187), value, np.float32)}, "the values of signal are between")
+            for value in (np.nan, np.inf, -np.inf, 1e30, -1e30, 1001)
+        ),
+        ({"label": np.array([object()] * 7)}, "cannot be read"),
+        ({"save": np.savez_compressed}, "compressed"),
+    ],
+)
+def test_arrays_that_cannot_be_trained_on_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_example(tmp_path)
+    change_arrays(tmp_path, **changes)
+    with pytest.raises(UserError, match=message):
         read_set(tmp_path)
+
+
+def test_an_extreme_rr_feature_is_refused(tmp_path: Path) -> None:
+    (chunk,) = make_chunks([7])
+    chunk = chunk._replace(rr=np.full((7, 8), np.nan, np.float32))
+    write_set(tmp_path, [chunk], n=7, shape=(1, 187, 8), provenance=PROVENANCE_CONTENT)
+    assert "the values of rr are between nan and nan" in error_message(lambda: read_set(tmp_path))
+
+
+def test_an_array_that_states_an_enormous_shape_does_not_exhaust_the_memory(tmp_path: Path) -> None:
+    write_example(tmp_path)
+    with zipfile.ZipFile(tmp_path / BEATS) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    for shape in ("10**15, 1, 187", "1000000000000, 1, 187", "2" * 300):
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},), }}\n".encode()
+        prefix = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little")
+        with zipfile.ZipFile(tmp_path / BEATS, "w") as archive:
+            for name, content in {**arrays, "signal.npy": prefix + header}.items():
+                archive.writestr(name, content)
+        change_provenance(tmp_path, sha256=sha256(tmp_path / BEATS))
+        assert "cannot be read" in error_message(lambda: read_set(tmp_path))
 
 
 def test_an_interrupted_write_keeps_the_previous_set(tmp_path: Path) -> None:

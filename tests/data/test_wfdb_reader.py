@@ -55,7 +55,7 @@ def test_a_recording_has_the_written_signal_and_annotations(tmp_path: Path) -> N
 
 
 def test_values_beyond_16_bits_are_kept(tmp_path: Path) -> None:
-    signal = np.array([[40_000, 0], [-40_000, 1]])
+    signal = np.tile([[40_000, 0], [-40_000, 1]], (180, 1))
     write_signals(tmp_path, "r", signal.T, ["a", "b"], fmt="24")
     read = read_signals(tmp_path, "r").signal
     np.testing.assert_array_equal(read, signal.T)
@@ -150,8 +150,8 @@ def test_a_checksum_may_be_signed_unsigned_or_absent(folder: Path) -> None:
     ("old", "new", "part"),
     [
         ("100 2 360 7200", "", "100.hea"),
-        ("100 2 360 7200", "100 2 nan 7200", "100.hea states no number of samples at 250 Hz"),
-        ("100 2 360 7200", "100 2 0 7200", "states 7200 samples at 0 Hz"),
+        ("100 2 360 7200", "100 2", "100.hea states no sampling rate. Valid rates: 50 to 20,000 Hz"),
+        ("100 2 360 7200", "100 2 360 359", "states 359 samples at 360 Hz. A record must be at least 1 s long"),
         ("100 2 360 7200", "100 2 360", "states no number of samples at 360 Hz"),
         ("100 2 360 7200", "100 3 360 7200", "states 3 signals and describes 2"),
         ("100 2 360 7200", "100 1 360 7200", "states 1 signals and describes 2"),
@@ -170,6 +170,22 @@ def test_an_invalid_header_is_refused(folder: Path, old: str, new: str, part: st
     message = error_message(lambda: read_recording(folder, "100"))
     assert part in message
     assert str(folder) in message
+
+
+@pytest.mark.parametrize(
+    "rate", ["-360", "0", "-0.5", "nan", "inf", "-inf", "1e400", "1e3", "x", "/360", "-360/360", "49", "20001", "3_60"]
+)
+def test_an_invalid_sampling_rate_is_refused(folder: Path, rate: str) -> None:
+    edit(folder / "100.hea", ("100 2 360 7200", f"# a comment\n\n 100 2 {rate} 7200"))
+    message = error_message(lambda: read_recording(folder, "100"))
+    assert f"The header {folder / '100.hea'} states" in message
+    assert "Valid rates: 50 to 20,000 Hz. Correct its first line" in message
+
+
+@pytest.mark.parametrize("rate", ["360/360(0)", "360.0", "360/1000"])
+def test_a_sampling_rate_may_have_a_counter_frequency(folder: Path, rate: str) -> None:
+    edit(folder / "100.hea", ("100 2 360 7200", f"# a comment\n\n 100 2 {rate} 7200"))
+    assert read_recording(folder, "100").sfreq == 360
 
 
 def test_a_record_of_several_segments_is_refused(folder: Path) -> None:
@@ -244,7 +260,7 @@ def test_a_record_without_beats_is_refused(tmp_path: Path, symbol: list[str]) ->
     write_noise_record(tmp_path, sample=SAMPLE[: len(symbol)], symbol=symbol)
     message = error_message(lambda: read_recording(tmp_path, "100"))
     assert f"No annotation in {tmp_path / '100.atr'} is a beat. Its annotations: 1 x +" in message
-    assert "Leave the record out" in message
+    assert "Choose another annotator" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0"])

@@ -28,7 +28,7 @@ def kaggle_row(x: NDArray[np.int16], s: list[int], i: int) -> NDArray[np.float64
     following = s[i + 2] if i + 2 < len(s) else len(x)
     end = min(len(x), s[i + 1] + int(0.2 * (following - s[i + 1])))
     crop = [float(x[t]) for t in range(s[i], end) if (t - s[i]) % 3 == 0]
-    low, high = min(crop), max(crop)
+    low, high = min(crop, default=0), max(crop, default=0)
     row = [(v - low) / (high - low) if high > low else 0.0 for v in crop][:KAGGLE_TIMES]
     return np.array(row + [0.0] * (KAGGLE_TIMES - len(row)))
 
@@ -75,7 +75,7 @@ def test_settings_create_the_window_again(window: Window) -> None:
 
 @settings(max_examples=60)
 @given(
-    gaps=st.lists(st.integers(1, 700), min_size=2, max_size=25),
+    gaps=st.lists(st.integers(0, 700), min_size=2, max_size=25),
     symbols=st.lists(st.sampled_from(["N", "V", "+", "~", "A", "F", "/", "Q"]), min_size=25, max_size=25),
     tail=st.integers(1, 900),
 )
@@ -89,6 +89,26 @@ def test_the_kaggle_window_follows_the_rule(gaps: list[int], symbols: list[str],
     for row, i in zip(beats.signal[:, 0], of_beats, strict=True):
         np.testing.assert_allclose(row, kaggle_row(recording.signal[0], sample, i), atol=1e-6)
     assert not beats.last.any()
+
+
+@pytest.mark.parametrize("sfreq", [50.0, 128.0, 250.0, 360.5, 1000.0])
+def test_the_kaggle_window_has_one_sampling_rate(sfreq: float) -> None:
+    """A record at another rate gives the beats that it gives at 360 Hz."""
+    beats = {}
+    for rate in (360.0, sfreq):
+        t = np.arange(round(30 * rate)) / rate
+        x = np.round(1000 * np.sin(2 * np.pi * 3 * t) + 500 * np.cos(2 * np.pi * 0.8 * t)).astype(np.int16)
+        recording = make_recording(np.rint(np.arange(1.0, 29.0) * rate).astype(int).tolist(), ["N"] * 28, sfreq=rate)
+        beats[rate] = KaggleWindow("first").cut(dataclasses.replace(recording, signal=np.stack([x, x])))
+        assert beats[rate].sfreq == 120
+    assert len(beats[sfreq]) == len(beats[360.0]) == 27
+    assert np.abs(beats[sfreq].signal - beats[360.0].signal)[:, :, :143].max() < 0.05
+
+
+def test_annotations_at_the_end_of_a_resampled_record_are_within_it() -> None:
+    for n in range(1001, 1012):
+        recording = make_recording([n - 3, n - 2, n - 1, n - 1, n - 1], ["N"] * 5, n=n, sfreq=5000.0)
+        assert np.isfinite(KaggleWindow("first").cut(recording).signal).all()
 
 
 def test_beats_of_the_kaggle_window_are_scaled_and_zero_padded() -> None:
@@ -157,6 +177,11 @@ def test_a_flat_signal_gives_finite_beats() -> None:
     recording = dataclasses.replace(make_recording([10, 300, 600], list("NNN")), signal=np.ones((2, 4000), np.int16))
     assert (KaggleWindow("first").cut(recording).signal == 0).all()
     assert np.isfinite(centered().cut(recording).signal).all()
+
+
+def test_a_recording_of_less_than_a_second_is_refused() -> None:
+    with pytest.raises(UserError, match=r"Record x has 300 samples at 360 Hz\. A record must be at least 1 s long"):
+        centered().cut(make_recording([10, 200], ["N", "N"], n=300))
 
 
 def test_a_lead_is_selected_by_position_preference_or_name() -> None:

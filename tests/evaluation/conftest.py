@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from evaluation_factories import STEPS, TRAIN
 
-from ecg.evaluation.networks import fit_classifier
+from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.models.network import Network
 
 
 @pytest.fixture(scope="session")
 def classifier() -> Network:
     """A classifier fitted on TRAIN."""
-    return fit_classifier(TRAIN, 2, steps=STEPS, seed=0)
+    return fit_classifier(TRAIN, 2, FitSettings(steps=STEPS, seed=0))

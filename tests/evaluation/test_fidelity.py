@@ -12,7 +12,7 @@ from evaluation_factories import HELD_OUT, STEPS, TRAIN, make_beat_set
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import CONTROLS, GATES, MEASURES, Fidelity, GateResult, MeasureResult, MeasureValue
 from ecg.evaluation.fidelity_evaluation import evaluate_fidelity
-from ecg.evaluation.networks import fit_classifier
+from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.models.network import Network
 
 CLASSES = ("N", "V")
@@ -30,10 +30,9 @@ def evaluate(
         held_out,
         CLASSES,
         classifier=classifier,
-        steps=steps,
+        settings=FitSettings(steps=steps, seed=0),
         sfreq=120.0,
         peak=0,
-        seed=0,
         progress=lambda done, total: stages.append((done, total)),
     )
     return fidelity, stages
@@ -49,7 +48,7 @@ def good(classifier: Network) -> Fidelity:
 def unfitted() -> tuple[dict[str, Fidelity], Stages]:
     """The fidelity of real beats, measured by networks that are not fitted; "few" has five beats of class V."""
     few = np.concatenate([np.flatnonzero(HELD_OUT.label == 0), np.flatnonzero(HELD_OUT.label == 1)[:5]])
-    classifier = fit_classifier(TRAIN, 2, steps=1, seed=0)
+    classifier = fit_classifier(TRAIN, 2, FitSettings(steps=1, seed=0))
     return evaluate(classifier, 1, {"test": HELD_OUT, "few": HELD_OUT.take(few)}, make_beat_set(160, 3))
 
 
@@ -142,7 +141,10 @@ def test_a_class_with_few_beats_has_no_value(unfitted: tuple[dict[str, Fidelity]
 
 def test_no_gate_is_evaluated_where_every_class_has_few_beats() -> None:
     fidelity, _ = evaluate(
-        fit_classifier(TRAIN, 2, steps=1, seed=0), 1, {"test": HELD_OUT.take(np.arange(4))}, make_beat_set(4, 3)
+        fit_classifier(TRAIN, 2, FitSettings(steps=1, seed=0)),
+        1,
+        {"test": HELD_OUT.take(np.arange(4))},
+        make_beat_set(4, 3),
     )
     assert fidelity["test"].gates == ()
     assert not fidelity["test"].passed

@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from ecg.data.balanced import BalancedBeats
 from ecg.data.beats import Beats, Positions
 from ecg.data.protocols.protocol import Split
+from ecg.resources import require_memory
 
 log = logging.getLogger(__name__)
+
+COPIES = 4  # of the added beats in memory: of the balance method, its result, and the tensors of the data module
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,19 @@ class TrainingBeats:
         return dict(zip(self.split.classes, counts.tolist(), strict=True))
 
     def missing(self) -> dict[str, int]:
-        """Returns the number of beats to add to each class that is too small."""
-        return missing_beats(self.counts, self.balance_to, self.fraction)
+        """Returns the number of beats to add to each class that is too small.
+
+        Raises:
+            UserError: these beats do not fit into memory.
+        """
+        missing = missing_beats(self.counts, self.balance_to, self.fraction)
+        n, of_beat = sum(missing.values()), self.beats.signal[0].nbytes
+        require_memory(
+            COPIES * n * of_beat,
+            f"{n:,} beats that the augmentation adds",
+            "Decrease augmentation.fraction, or choose a smaller class as augmentation.balance_to.",
+        )
+        return missing
 
     def missing_labels(self) -> NDArray[np.int64]:
         """Returns the labels (m,) of the beats to add, in the order of `missing`."""

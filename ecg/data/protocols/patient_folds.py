@@ -13,7 +13,7 @@ N_DIVISIONS = 500  # more divisions hardly improve the best one; takes 20 ms
 
 
 def patient_fold(
-    beats: Beats, positions: Positions, *, n_folds: int, fold: int, seed: int, setting: str
+    beats: Beats, positions: Positions, *, n_folds: int, fold: int, seed: int, setting: str, remedy: str
 ) -> tuple[Positions, Positions]:
     """Divides the beats into those outside and those inside of one fold of patients.
 
@@ -27,6 +27,7 @@ def patient_fold(
         fold: index of the fold, 0 to n_folds - 1.
         seed: seed of the divisions.
         setting: "key=value" of the configuration that decides the number of folds, for the error message.
+        remedy: change of this setting that needs fewer patients, for the error message.
 
     Returns:
         Positions outside of the fold and positions inside of it.
@@ -36,9 +37,8 @@ def patient_fold(
     """
     names, patient = np.unique(beats.patient[positions], return_inverse=True)
     if len(names) < n_folds:
-        raise UserError(
-            f"{len(names)} patients are too few for {setting}: it needs at least {n_folds}. Add records or change it."
-        )
+        patients = "1 patient is" if len(names) == 1 else f"{len(names)} patients are"
+        raise UserError(f"{patients} too few for {setting}, which needs {n_folds:,}. Add records, or {remedy}.")
     counts = np.zeros((len(names), len(CLASSES)))
     np.add.at(counts, (patient, beats.label[positions]), 1)
     fractions = counts / np.maximum(counts.sum(axis=0), 1)  # (patients, classes) of the beats of each class

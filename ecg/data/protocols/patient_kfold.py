@@ -35,4 +35,5 @@ class PatientKFold(Protocol):
             fold=self.fold,
             seed=self.split_seed,
             setting=f"protocol.n_folds={self.n_folds}",
+            remedy="decrease protocol.n_folds",
         )

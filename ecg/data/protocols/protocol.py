@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,22 +125,35 @@ class Protocol(ABC):
 
     def _split_beats(self, beats: Beats, positions: Positions, key: str) -> tuple[Positions, Positions]:
         """Returns two parts, stratified by class. The setting `key` is the fraction of the beats in the second part."""
-        fraction = getattr(self, key)
-        try:
-            first, second = train_test_split(
-                positions, test_size=fraction, stratify=beats.label[positions], random_state=self.split_seed
-            )
-        except ValueError as error:
-            reason = str(error).rstrip(".")
-            raise UserError(
-                f"The {len(positions):,} beats cannot be split by class with protocol.{key}={fraction:g}: {reason}. "
-                "Add records, or remove rare classes from protocol.classes."
-            ) from error
+        fraction, label = getattr(self, key), beats.label[positions]
+        self._require_enough_beats(label, key)
+        first, second = train_test_split(positions, test_size=fraction, stratify=label, random_state=self.split_seed)
         return np.sort(first), np.sort(second)
+
+    def _require_enough_beats(self, label: NDArray[np.int64], key: str) -> None:
+        """Refuses beats that cannot be divided so that each part has a beat of each class."""
+        fraction, counts = getattr(self, key), np.bincount(label, minlength=len(CLASSES))
+        n_second, n_classes = math.ceil(fraction * len(label)), np.count_nonzero(counts)
+        reason = ""
+        if 1 in counts:
+            reason = f"class {CLASSES[int(np.argmax(counts == 1))]} has a single beat"
+        elif min(n_second, len(label) - n_second) < n_classes:
+            reason = f"one part would have fewer beats than the {n_classes} classes"
+        if reason:
+            raise UserError(
+                f"The {len(label):,} beats cannot be split by class with protocol.{key}={fraction:g}: {reason}. "
+                f"Add records, remove rare classes from protocol.classes, or change protocol.{key}."
+            )
 
     def _split_patients(self, beats: Beats, positions: Positions, key: str) -> tuple[Positions, Positions]:
         """Returns two parts without a shared patient. The setting `key` is the rough fraction of the second part."""
         fraction = getattr(self, key)
-        n_folds = max(2, round(1 / fraction))
-        setting = f"protocol.{key}={fraction:g}"
-        return patient_fold(beats, positions, n_folds=n_folds, fold=0, seed=self.split_seed, setting=setting)
+        return patient_fold(
+            beats,
+            positions,
+            n_folds=max(2, round(1 / fraction)),
+            fold=0,
+            seed=self.split_seed,
+            setting=f"protocol.{key}={fraction:g}",
+            remedy=f"increase protocol.{key}",
+        )
