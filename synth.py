@@ -36,6 +36,7 @@ def main(cfg: DictConfig) -> float | None:
             synthesis.sample_more(cfg, run)
             return None
         data = build.synthesis_data(cfg)
+        run.require_same(beats_sha256=data.beats.digest())
         synthesis.require_space(cfg, run, data)
         synthesizer = build.synthesizer(cfg, data)
         trainer = build.synthesis_trainer(cfg, run)

@@ -33,6 +33,7 @@ def main(cfg: DictConfig) -> float:
         if run.result is not None:
             return run.result
         data = build.classification_data(cfg)
+        classification.require_same_data(run, data)
         classifier = build.classifier(cfg, data)
         trainer = build.classification_trainer(cfg, run)
         trainer.fit(classifier, data, ckpt_path=run.last_checkpoint, weights_only=True)

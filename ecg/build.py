@@ -17,18 +17,18 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
-from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor
 from pytorch_lightning.loggers import Logger
 
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
-from ecg.callbacks import AdaptThreads, AveragedWeights, BatchSeed, Gallery, History
+from ecg.callbacks import AdaptThreads, AveragedWeights, BatchSeed, Gallery, History, RunCheckpoint
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
-from ecg.config.stored import schema_targets
+from ecg.config.stored import portable_config, schema_targets
 from ecg.data.beats import Beats, Positions
 from ecg.data.datamodule import Batch, BeatDataModule
 from ecg.data.protocols.protocol import Protocol, Split
@@ -463,10 +463,10 @@ def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: fl
     chosen: list[Callback] = [History(), BatchSeed(cfg.seed), AdaptThreads()]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
         folder = run.folder / "checkpoints"
-        chosen.append(ModelCheckpoint(folder, filename="best", enable_version_counter=False, **monitor))
+        chosen.append(RunCheckpoint(folder, filename="best", enable_version_counter=False, **monitor))
         # A callback for the last epoch: Lightning's `save_last` is written only when an epoch is better.
         chosen.append(
-            ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+            RunCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         )
     if ema_decay is not None:
         chosen.append(AveragedWeights(ema_decay))
@@ -476,7 +476,7 @@ def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: fl
 def _logger(cfg: DictConfig, run: Run, job_type: str) -> Logger | None:
     if not is_main_process():
         return None
-    config: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    config: Any = OmegaConf.to_container(portable_config(cfg, run.folder))
     description = RunDescription(
         folder=run.folder,
         name=cfg.name,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from itertools import compress
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
 from ecg.synthesizer import Synthesizer
@@ -104,6 +106,32 @@ class History(Callback):
         """Returns the values by name, one for each epoch; NaN where the epoch has none."""
         names = dict.fromkeys(name for epoch in self.epochs for name in epoch)
         return {name: [epoch.get(name, float("nan")) for epoch in self.epochs] for name in names}
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Writes checkpoints to a run folder that can be moved.
+
+    The state of Lightning's ModelCheckpoint holds absolute paths. After a move it would use the old folder, and lose
+    the score of the best epoch. This state holds file names.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state for the checkpoint."""
+        return self._with_paths(super().state_dict(), lambda path: Path(path).name)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the state of a checkpoint."""
+        assert self.dirpath is not None  # set by the constructor
+        folder = Path(self.dirpath)
+        state = self._with_paths(state_dict, lambda name: str(folder / name))
+        super().load_state_dict({**state, "dirpath": self.dirpath})
+
+    @staticmethod
+    def _with_paths(state: dict[str, Any], convert: Callable[[str], str]) -> dict[str, Any]:
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        paths = {name: convert(state[name]) if state[name] else "" for name in names}
+        best = {convert(path): score for path, score in state["best_k_models"].items()}
+        return {**state, **paths, "best_k_models": best, "dirpath": ""}
 
 
 class BatchSeed(Callback):

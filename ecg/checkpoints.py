@@ -1,21 +1,26 @@
-"""Writing and reading of checkpoints."""
+"""Writing and reading of checkpoints. Each file holds its sha256, so that a damaged or changed one is refused."""
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import io
 import pickle
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from torch import Tensor
+from torch import Tensor, nn
 
+from ecg.config.stored import CONFIG
 from ecg.errors import UserError
 from ecg.files import atomic_write
+from ecg.runs import ANOTHER_FOLDER
+
+# The digest is the comment at the end of the zip archive that torch.save writes, after the two bytes of its length.
+# torch.load ignores it.
+NO_COMMENT, LENGTH = b"\0\0", (32).to_bytes(2, "little")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -33,36 +38,49 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path, buffer = Path(path), io.BytesIO()
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, buffer)  # to memory: on a full disk, torch.save raises a RuntimeError, not an OSError
+        content = buffer.getvalue()
         with atomic_write(path, exclusive=True) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+            temporary.write_bytes(content.removesuffix(NO_COMMENT) + LENGTH + hashlib.sha256(content).digest())
 
-    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Loads a checkpoint.
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Loads a checkpoint. Executes no pickled code, whatever `weights_only` is.
 
         Raises:
-            UserError: the file is damaged, or is no checkpoint.
+            UserError: the file is damaged, or is no checkpoint of this class.
         """
-        with _damaged_checkpoints(Path(path)):
-            checkpoint: dict[str, Any] = super().load_checkpoint(path, *arguments, **options)
-        return checkpoint
+        path = Path(path)
+        content = path.read_bytes()
+        body, length, digest = content[:-34] + NO_COMMENT, content[-34:-32], content[-32:]
+        if length != LENGTH or digest != hashlib.sha256(body).digest():
+            raise UserError(f"{path} is damaged, was changed, or is not a checkpoint of this program. {ANOTHER_FOLDER}")
+        try:
+            return torch.load(io.BytesIO(body), map_location, weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError) as error:
+            raise UserError(f"{path} was written by another version. {ANOTHER_FOLDER}") from error
 
 
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Returns the state dict of the Lightning module in a checkpoint, on the CPU. Executes no pickled code.
+def load_weights(path: Path, module: nn.Module) -> None:
+    """Loads the weights of a checkpoint into a Lightning module. Executes no pickled code.
 
     Raises:
-        UserError: the file is damaged, or is no checkpoint.
+        UserError: the file is damaged, or holds the weights of another module.
     """
-    with _damaged_checkpoints(path):
-        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    return weights
+    checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+    require_same_weights(module, checkpoint["state_dict"], str(path))
+    module.load_state_dict(checkpoint["state_dict"])
 
 
-@contextmanager
-def _damaged_checkpoints(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, pickle.UnpicklingError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which torch meets in a truncated file
-            raise
-        raise UserError(f"{path} is damaged or is not a checkpoint. Start a new run in another folder.") from error
+def require_same_weights(module: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Refuses weights of another module, whose names or shapes differ.
+
+    Args:
+        module: the Lightning module that takes the weights.
+        weights: its future state dict.
+        origin: where the weights are from, for the message.
+
+    Raises:
+        UserError: a name or a shape differs.
+    """
+    expected, actual = ({name: value.shape for name, value in d.items()} for d in (module.state_dict(), weights))
+    if expected != actual:
+        raise UserError(f"{origin} does not match the {CONFIG} of its run folder. {ANOTHER_FOLDER}")

@@ -21,7 +21,6 @@ from ecg import tracking
 from ecg.callbacks import History, find_callback
 from ecg.checkpoints import load_weights
 from ecg.classifier import Classifier
-from ecg.config.job import command
 from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
 from ecg.evaluation.metrics import evaluate, without_records
@@ -74,6 +73,16 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifie
     return result.validation_macro_f1
 
 
+def require_same_data(run: Run, data: BeatDataModule) -> None:
+    """Records the beats in provenance.json, or compares them with those of the run that is resumed.
+
+    Raises:
+        UserError: the run was started with other beats.
+    """
+    synthetic_set = _synthetic_set(data)
+    run.require_same(beats_sha256=data.beats.digest(), **({"synthetic_set": synthetic_set} if synthetic_set else {}))
+
+
 # -- evaluate -----------------------------------------------------------------------------------------------------
 
 
@@ -81,7 +90,7 @@ def load_best(trainer: pl.Trainer, classifier: Classifier) -> None:
     """Loads the weights of the best epoch (the averaged ones, if weights are averaged)."""
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best and Path(best).is_file():
-        classifier.load_state_dict(load_weights(Path(best)))
+        load_weights(Path(best), classifier)
 
 
 def evaluate_classifier(
@@ -173,12 +182,9 @@ def _training(run: Run, trainer: pl.Trainer, classifier: Classifier, history: Hi
 
 
 def write_results(run: Run, data: BeatDataModule, result: ClassificationResult, history: History) -> None:
-    """Writes metrics.json, training.json and predictions.npz, and completes provenance.json."""
+    """Writes metrics.json, training.json and predictions.npz."""
     write_json(run.folder / "metrics.json", result.metrics.to_json())
     write_json(run.folder / "training.json", {**result.training, "history": history.finite_epochs()})
-    run.add_provenance(beats_sha256=data.beats.digest())
-    if synthetic_set := _synthetic_set(data):
-        run.add_provenance(synthetic_set=synthetic_set)
     _write_predictions(run.folder / "predictions.npz", result.predictions)
 
 
@@ -196,7 +202,7 @@ def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
     columns["subset"] = np.repeat(list(predictions), [len(subset.label) for subset in subsets])
     columns["classes"] = np.array(subsets[0].classes)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **columns)  # type: ignore[arg-type]
+        np.savez(file, **columns)  # type: ignore[arg-type]
 
 
 # -- report -------------------------------------------------------------------------------------------------------
@@ -216,7 +222,7 @@ def _report(
         signals=data.beats.signal[data.split.test],
         sfreq=data.beats.sfreq,
         overrides=run.overrides,
-        command=command(),
+        command=run.provenance["command"],
     )
 
 

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from ecg.checkpoints import require_same_weights
 from ecg.data.datamodule import Batch
 from ecg.divergence import DivergenceCheck
 from ecg.models.network import Network
@@ -98,6 +99,10 @@ class Classifier(DivergenceCheck):
             self.log(f"val/{name}/f1", f1)
         self.log("val/macro_f1", scores["macro_f1"], prog_bar=True)
         self.log("val/accuracy", scores["accuracy"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another network, before a fit is resumed."""
+        require_same_weights(self, checkpoint["state_dict"], "last.ckpt")
 
     def configure_optimizers(self) -> Any:
         """Returns AdamW and its learning rate schedule, which changes the rate after every step."""

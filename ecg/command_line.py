@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ecg.config.help_text import print_help
 from ecg.config.stored import CONFIG
-from ecg.error_reporting import composition_errors
+from ecg.error_reporting import composition_errors, signals_as_exits
 from ecg.sweeps import expand_resumed_sweep
 
 
@@ -20,7 +20,7 @@ def run_program(main: Callable[[], object], root: type, main_yaml: Path) -> None
         root: schema of its configuration.
         main_yaml: its main YAML file.
     """
-    with composition_errors():
+    with signals_as_exits(), composition_errors():
         print_help(root, main_yaml)
         expand_resumed_sweep()
         _use_folder_of_resumed_run()

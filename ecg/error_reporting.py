@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
@@ -50,11 +52,34 @@ def job(main: Main) -> Main:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Exits with the message of a UserError."""
+    """Exits with the message of a UserError, or with the status 130 after SIGINT (Ctrl-C)."""
     try:
         yield
     except UserError as error:
         sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        _exit_after_interrupt()
+
+
+@contextmanager
+def signals_as_exits() -> Iterator[None]:
+    """Exits with the status 130 after SIGINT (Ctrl-C) and 143 after SIGTERM, so that open runs record their end."""
+
+    def exit_after(number: int, _: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, exit_after)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _exit_after_interrupt()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_after_interrupt() -> NoReturn:
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The run folder: status, provenance and resuming. Every file is written atomically.
 
+No file holds an absolute path: the folder can be moved and shared. Paths are relative to the run folder.
+
 config.yaml        resolved configuration
 overrides.yaml     overrides of the command line
 provenance.json    command, commit, package versions, seeds, options, sha256 of the beats
@@ -10,11 +12,11 @@ metrics.json       scores with intervals; the same command and seed give the sam
 training.json      duration, and the training curves
 predictions.npz    record, patient, sample, label and probabilities of every validation and test beat
 report.html        the report
+.lock              locked while a program runs in the folder
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -31,18 +33,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ecg.config.job import command, overrides, sweep_name
-from ecg.config.stored import CONFIG, read_config
+from ecg.config.job import command, overrides, sweep_name, without_absolute_paths
+from ecg.config.stored import CONFIG, INPUTS, portable_config, read_config
 from ecg.errors import UserError
 from ecg.files import write_json, write_text
+from ecg.reading import parse, read_json, read_yaml
 
 log = logging.getLogger(__name__)
 
-STATUS, PROVENANCE, OVERRIDES = "status.json", "provenance.json", "overrides.yaml"
+STATUS, PROVENANCE, OVERRIDES, LOCK = "status.json", "provenance.json", "overrides.yaml", ".lock"
+STATES = ("running", "finished", "failed", "interrupted")
+ANOTHER_FOLDER = "Start a new run in another folder."
 GROUPS = ("model", "generator", "data", "augmentation", "protocol", "loss")
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "hydra-core", "wandb", "wfdb", "numpy", "scikit-learn")
 NO_INFLUENCE = re.compile(r"(name|resume|paths\..*|logger\..*|trainer\.(default_root_dir|enable_progress_bar))$")
@@ -107,6 +112,21 @@ class Run:
         self.provenance |= facts
         write_json(self.folder / PROVENANCE, self.provenance)
 
+    def require_same(self, **facts: Any) -> None:
+        """Adds facts to provenance.json, or compares them with those that a resumed run has there.
+
+        Raises:
+            UserError: a fact differs from that of the run that is resumed.
+        """
+        for name, value in facts.items():
+            if self.provenance.get(name, value) != value:
+                raise UserError(
+                    f"The run in {self.folder} began with other data: {name} differs. Resume it with the same data, "
+                    "or start a new run in another folder."
+                )
+        if is_main_process():
+            self.add_provenance(**facts)
+
     def finish(self, result: float) -> None:
         """Marks the run as finished."""
         _write_status(self.folder, Status("finished", result=result if math.isfinite(result) else None))
@@ -117,28 +137,54 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
     """Opens the run folder of `cfg`, new or existing, and records how the run ends.
 
     Raises:
-        UserError: the folder holds a run with another configuration.
+        UserError: the folder holds a run with another configuration, is damaged, or is in use by another process.
     """
     run = _create_run(cfg)
-    _require_same_config(run.folder, cfg)
-    if is_main_process():
-        _restore(run)
-    if run.result is not None:
-        log.info("Already finished: %s", run.folder)
-        yield run
-        return
-    try:
+    with lock_folder(run.folder):
+        _require_same_config(run.folder, cfg)
         if is_main_process():
-            write_text(run.folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
-            write_text(run.folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(run.overrides)))
-            write_json(run.folder / PROVENANCE, run.provenance)
-            _write_status(run.folder, Status("running"))
-        yield run
-    except BaseException as error:
-        _record_failure(run, error)
-        if isinstance(error, SystemExit) and not error.code:  # Lightning exits with 0 after SIGTERM
-            raise SystemExit(128 + signal.SIGTERM) from error
-        raise
+            restore_description(run)
+        if run.result is not None:
+            log.info("Already finished: %s", run.folder)
+            yield run
+            return
+        try:
+            if is_main_process():
+                _write_description(run, cfg)
+            yield run
+        except BaseException as error:
+            _record_failure(run, error)
+            if number := _signal_of(error):
+                raise SystemExit(128 + number) from error
+            raise
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Locks a run folder. The system releases the lock of a killed process.
+
+    Only the main process of a distributed run takes the lock.
+
+    Raises:
+        UserError: another process has locked the folder.
+    """
+    if not is_main_process():
+        yield
+        return
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(
+            f"{folder} is in use by another process. Wait for its end, or choose another folder with "
+            "hydra.run.dir=FOLDER."
+        ) from error
+    except NotImplementedError:  # a file system without locks, such as that of some clusters
+        log.debug("%s cannot be locked.", folder)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_main_process() -> bool:
@@ -148,22 +194,41 @@ def is_main_process() -> bool:
 
 
 def read_status(folder: Path) -> Status:
-    """The status of a run folder."""
-    try:
-        content = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        return Status(content["state"], content.get("reason") or "", content.get("result"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    """The status of a run folder.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path, remedy = folder / STATUS, "Delete this file, and resume the run."
+    if not path.is_file():
         return Status()
+    status = read_json(path, Status, remedy)
+    if status.state not in STATES:
+        raise UserError(f"{path} is damaged: the state is {status.state!r}. {remedy}")
+    return status
+
+
+def read_overrides(folder: Path) -> list[str]:
+    """The overrides of a run folder; none if the file is missing.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / OVERRIDES
+    return read_yaml(path, list[str], ANOTHER_FOLDER) if path.is_file() else []
 
 
 def record_failed_job(folder: Path, reason: str, given: list[str]) -> None:
     """Writes the status of a job that failed, possibly before its run folder was opened."""
-    if read_status(folder).state == "finished":  # a finished run with another configuration
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    _write_status(folder, Status("failed", reason))
-    if not (folder / OVERRIDES).is_file():
-        write_text(folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(given)))
+    # A folder that another process uses stays as it is, and so does a finished run with another configuration.
+    with suppress(UserError), lock_folder(folder):
+        with suppress(UserError):  # a damaged status is replaced
+            if read_status(folder).state == "finished":
+                return
+        _write_status(folder, Status("failed", without_absolute_paths(reason, folder)))
+        if not (folder / OVERRIDES).is_file():
+            _write_overrides(folder, given)
 
 
 def flatten_config(cfg: DictConfig) -> dict[str, Any]:
@@ -186,39 +251,61 @@ def _create_run(cfg: DictConfig) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     options = HydraConfig.get().runtime.choices
     choices = {name: str(options[name]) for name in GROUPS if name in cfg}
-    return Run(folder, choices, overrides(), sweep_name(), _provenance(cfg, choices))
+    given = [without_absolute_paths(override, folder) for override in overrides()]
+    return Run(folder, choices, given, sweep_name(), _provenance(cfg, choices))
+
+
+def _write_description(run: Run, cfg: DictConfig) -> None:
+    write_text(run.folder / CONFIG, OmegaConf.to_yaml(portable_config(cfg, run.folder)))
+    _write_overrides(run.folder, run.overrides)
+    write_json(run.folder / PROVENANCE, run.provenance)
+    _write_status(run.folder, Status("running"))
+
+
+def _write_overrides(folder: Path, given: list[str]) -> None:
+    portable = [without_absolute_paths(override, folder) for override in given]
+    write_text(folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(portable)))
 
 
 def _require_same_config(folder: Path, cfg: DictConfig) -> None:
     if not (folder / CONFIG).is_file():
         return
     here, there = flatten_config(cfg), flatten_config(read_config(folder))
-    if differing := sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key)):
+    # The data may have moved. Whether they are the same is checked when they are loaded.
+    differing = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
+    if differing := [key for key in differing if key not in INPUTS]:
         raise UserError(
             f"{folder} holds another run, which differs in {', '.join(differing[:5])}. Choose another folder."
         )
 
 
-def _restore(run: Run) -> None:
-    """Takes provenance, choices and overrides of a resumed run from its folder. It keeps its original overrides."""
-    provenance, given = run.folder / PROVENANCE, run.folder / OVERRIDES
-    if not (provenance.is_file() and given.is_file()):
+def restore_description(run: Run) -> None:
+    """Takes provenance, choices and overrides of a resumed run from its folder. It keeps its original overrides.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    path = run.folder / PROVENANCE
+    if not (path.is_file() and (run.folder / OVERRIDES).is_file()):
         return
     restart = {key: run.provenance[key] for key in ("command", "git_commit", "git_dirty")}
+    stored = read_json(path, dict[str, Any], ANOTHER_FOLDER)
     try:
-        stored = json.loads(provenance.read_text(encoding="utf-8"))
-        run.provenance = {**stored, "resumed": [*stored.get("resumed", []), restart]}
-        run.choices = dict(stored["choices"])
-        run.overrides = [str(override) for override in yaml.safe_load(given.read_text(encoding="utf-8")) or []]
-    except (ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(f"{provenance} or {given.name} is damaged. Start a new run in another folder.") from error
+        choices = parse(dict[str, str], stored.get("choices"), "choices")
+        resumed = parse(list[dict[str, Any]], stored.get("resumed", []), "resumed")
+        if missing := sorted(run.choices.keys() - choices.keys()):
+            raise ValueError(f"choices.{missing[0]} is missing")
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}. {ANOTHER_FOLDER}") from error
+    run.provenance = {**run.provenance, **stored, "resumed": [*resumed, restart]}
+    run.choices, run.overrides = choices, read_overrides(run.folder)
 
 
 def _provenance(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:
     package = Path(__file__).parent
     commit = _git(package, "rev-parse", "HEAD")
     return {
-        "command": command(),
+        "command": without_absolute_paths(command(), Path(cfg.paths.run_dir)),
         "git_commit": commit,
         "git_dirty": bool(_git(package, "status", "--porcelain")) if commit else None,
         "python": platform.python_version(),
@@ -237,20 +324,32 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return None
 
 
+def _signal_of(error: BaseException) -> int:
+    """Number of the signal that ended the program; 0 for another end.
+
+    Lightning turns SIGINT into an exit with status 1, and SIGTERM into one with status 0.
+    """
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return signal.SIGINT
+    return signal.SIGTERM if isinstance(error, SystemExit) and error.code in (None, 0, 128 + signal.SIGTERM) else 0
+
+
 def _record_failure(run: Run, error: BaseException) -> None:
-    interrupted = isinstance(error, KeyboardInterrupt | SystemExit)  # Lightning turns Ctrl-C into an exit
+    interrupted = _signal_of(error) > 0
     if interrupted and not is_main_process():
         return
     if interrupted:
         last = run.last_checkpoint
-        hint = f"Last checkpoint: {last}. Continue with resume={run.folder}" if last else "No epoch was completed."
-        print(f"Interrupted. {hint}", file=sys.stderr)
+        found = f"Last checkpoint: {last}." if last else "No epoch was completed."
+        resume = f"sweep.resume={run.folder.parent}" if run.sweep else f"resume={run.folder}"
+        print(f"Interrupted. {found} Continue with {resume}", file=sys.stderr)
     # The first process that fails knows the reason. It ends the others, or they find it gone.
     if read_status(run.folder).state == "failed":
         return
     reason = "interrupted" if interrupted else str(error) or type(error).__name__
+    status = Status("interrupted" if interrupted else "failed", without_absolute_paths(reason, run.folder))
     with suppress(OSError):  # the disk may be full
-        _write_status(run.folder, Status("interrupted" if interrupted else "failed", reason))
+        _write_status(run.folder, status)
 
 
 def _write_status(folder: Path, status: Status) -> None:

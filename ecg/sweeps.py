@@ -6,18 +6,31 @@ import os
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from ecg.config.job import SWEEP, in_sweep, sweep_name
+from ecg.config.stored import INPUTS
 from ecg.error_reporting import composition_errors
 from ecg.errors import UserError
+from ecg.files import write_text
+from ecg.reading import read_yaml
 
-MULTIRUN = "multirun.yaml"
+SWEEP_FILE = "sweep.yaml"  # the overrides of the sweep
+MULTIRUN = "multirun.yaml"  # written by Hydra's sweeper; it holds paths of the machine
+# Keys of Hydra that a resumed sweep takes from its folder. Others can run programs, such as the setup of a SLURM job.
+HYDRA_KEYS = {"hydra/launcher", "hydra/sweeper", "hydra.launcher.n_jobs", "hydra.sweeper.n_trials"}
+HYDRA_KEYS |= {"hydra.sweeper.n_jobs", "hydra.sweeper.direction", "hydra.sweeper.sampler.seed"}
+HYDRA_KEYS |= {
+    f"hydra.launcher.{name}"
+    for name in ("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "partition")
+}
 
 
 def expand_resumed_sweep() -> None:
@@ -34,11 +47,27 @@ def expand_resumed_sweep() -> None:
     if others := [argument for argument in sys.argv[1:] if argument not in (*resume, "-m", "--multirun")]:
         raise UserError(f"A resumed sweep keeps its original overrides. Leave out: {' '.join(others)}.")
     folder = Path(resume[-1].partition("=")[2]).resolve()
-    if not (folder / MULTIRUN).is_file():
-        raise UserError(f"{folder} is not the folder of a sweep: {MULTIRUN} is missing.")
-    original = OmegaConf.load(folder / MULTIRUN).hydra.overrides
-    kept = [str(o) for o in original.hydra if not str(o).startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    sys.argv[1:] = ["-m", *(str(o) for o in original.task), *kept, f"hydra.sweep.dir={folder}"]
+    if not (folder / SWEEP_FILE).is_file():
+        raise UserError(f"{folder} is not the folder of a sweep: {SWEEP_FILE} is missing.")
+    kept = read_yaml(folder / SWEEP_FILE, list[str], "Repeat the command of the sweep.")
+    for override in kept:
+        if not _is_harmless(override):
+            raise UserError(
+                f"{folder / SWEEP_FILE} has {override}, which is not taken from a folder. To continue your own sweep, "
+                f"repeat its command with hydra.sweep.dir={folder}."
+            )
+    sys.argv[1:] = ["-m", *kept, f'hydra.sweep.dir="{folder}"']
+
+
+def _is_harmless(override: str) -> bool:
+    """Whether an override from the folder of a sweep can run no code, and reads no environment or other YAML file."""
+    key, _, value = override.lstrip("+~").partition("=")
+    if "_target_" in override or "${" in override or override.startswith("-"):
+        return False
+    if key.startswith("hydra"):
+        return key in HYDRA_KEYS or key.startswith("hydra.sweeper.params.")
+    # The option of a group is the path of a YAML file.
+    return "." in key or key in INPUTS or ("/" not in value and ".." not in value)
 
 
 def run_in_subprocess(cfg: DictConfig, program: str) -> None:
@@ -69,11 +98,19 @@ class SweepSummary(Callback, ABC):
     """Stores the command of a sweep, which `sweep.resume` reads, and checks that every job finished."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Called by Hydra before the first job. Not every sweeper of Hydra writes multirun.yaml."""
+        """Called by Hydra before the first job. Stores the overrides."""
         with composition_errors():
             folder = Path(config.hydra.sweep.dir)
             folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(config, folder / MULTIRUN)
+            given: Any = OmegaConf.to_container(config.hydra.overrides)  # without resolving what they contain
+            own = ("hydra.run.dir=", "hydra.sweep.dir=", "hydra.mode=")
+            of_hydra = [override for override in given["hydra"] if not override.startswith(own)]
+            write_text(folder / SWEEP_FILE, yaml.safe_dump([*given["task"], *of_hydra]))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before each job, after its sweeper has written multirun.yaml."""
+        if in_sweep():
+            (Path(config.hydra.sweep.dir) / MULTIRUN).unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Called by Hydra after the last job; exits with an error if a job did not finish."""
@@ -108,7 +145,6 @@ class FidelitySummary(SweepSummary):
     def summarise(self, folder: Path) -> None:
         """See the base class."""
         from ecg.comparison.generators import print_fidelity, read_fidelity
-        from ecg.files import write_text
 
         table = read_fidelity(folder)
         if len(table):
@@ -119,7 +155,10 @@ class FidelitySummary(SweepSummary):
 def _require_finished(folder: Path) -> None:
     from ecg.runs import STATUS, read_status
 
-    states = [read_status(path.parent).state for path in folder.glob(f"*/{STATUS}")]
+    states = []
+    for path in folder.glob(f"*/{STATUS}"):
+        with suppress(UserError):
+            states.append(read_status(path.parent).state)
     if left := sum(state != "finished" for state in states):
         raise UserError(
             f"{left} of {len(states)} jobs did not finish. Correct the causes, then continue with sweep.resume={folder}"

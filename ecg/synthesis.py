@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,21 @@ from ecg import build, tracking
 from ecg.augmentation.balance.balance import missing_beats
 from ecg.callbacks import Gallery, History, find_callback
 from ecg.checkpoints import load_weights
-from ecg.config.job import command
+from ecg.config.checks import check_synth
+from ecg.config.job import relative_to_folder
 from ecg.config.schema import SynthConfig
 from ecg.config.stored import load_config
 from ecg.data import synthetic_set
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
+from ecg.data.features import RR_FEATURES
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import Fidelity
 from ecg.evaluation.fidelity_evaluation import evaluate_fidelity
 from ecg.evaluation.networks import embed
 from ecg.files import write_json
+from ecg.reading import read_json
 from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
 from ecg.reports.synthesis_report import SynthesisReport, write_synthesis_report
 from ecg.resources import require_disk
@@ -41,9 +43,63 @@ from ecg.synthesizer import Synthesizer
 
 FIDELITY = "fidelity.json"
 FITTED = "fitted.json"  # the provenance that every set of this generator carries
+FIT_AGAIN = "Fit the generator again."
+MAX_TIMES, MAX_RECORDS = 10_000, 100_000  # samples of a beat, and records, of a generator that is read
 CSV_BYTES = 25  # of a value in synthetic.csv
 COLLAPSED = 0.5  # spread relative to real beats
 DIVERGED, STILL_IMPROVING = 3.0, 0.8  # Fréchet distance, relative to the best and to that of half of the epochs
+
+
+@dataclass(frozen=True)
+class BeatLocations:
+    """Patients of beats, and the samples of their annotations by record."""
+
+    patients: list[str]
+    samples: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What is needed to sample from a generator, and the beats that it was fitted on; content of fitted.json.
+
+    Attributes:
+        generator: settings of the generator.
+        classes: names of the classes.
+        counts: training beats of each class.
+        shape: C, T and R of the beats.
+        padded: whether the window pads beats.
+        n_records: number of records.
+        sfreq: sampling rate of the beats in Hz.
+        source: name of the source of the beats.
+        window: settings of the window.
+        beats_sha256: digest of all beats of the source.
+        fitted_on: locations of the training beats.
+        chosen_on: locations of the validation beats, which chose the epoch.
+    """
+
+    generator: dict[str, Any]
+    classes: list[str]
+    counts: dict[str, int]
+    shape: tuple[int, int, int]
+    padded: bool
+    n_records: int
+    sfreq: float
+    source: str
+    window: dict[str, Any]
+    beats_sha256: str
+    fitted_on: BeatLocations
+    chosen_on: BeatLocations
+
+    def problem(self) -> str | None:
+        """What is wrong with the values; None if they are valid."""
+        c, t, r = self.shape
+        if not (1 <= c <= 2 and 1 <= t <= MAX_TIMES and r in (0, len(RR_FEATURES))):
+            return f"the shape of the beats is {c} x {t} with {r} RR features"
+        if not 1 <= self.n_records <= MAX_RECORDS:
+            return f"the number of records is {self.n_records}"
+        if not self.classes or len(set(self.classes)) < len(self.classes) or not set(self.classes) <= set(CLASSES):
+            return f"the classes are {', '.join(self.classes) or 'empty'}"
+        return None if self.counts.keys() == set(self.classes) else "the counts are not those of the classes"
 
 
 @dataclass(frozen=True)
@@ -77,8 +133,8 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
     if not trainer.is_global_zero:
         return float("nan")
     checkpoint = load_best(run.folder, synthesizer)
+    fitted = asdict(_fitted(cfg, data))
     synthesizer.to(trainer.strategy.root_device)  # Lightning moves it to the CPU after the fit
-    fitted = _fitted(cfg, data)
     write_json(run.folder / FITTED, fitted)
     result = evaluate_generator(cfg, run, trainer, synthesizer, data)
     subsets = {name: fidelity.to_json() for name, fidelity in result.fidelity.items()}
@@ -110,16 +166,40 @@ def sample_more(cfg: DictConfig, run: Run) -> None:
         raise UserError(
             f"checkpoint={cfg.checkpoint} is not the run folder of a fitted generator: {FITTED} is missing."
         )
-    fitted = json.loads((folder / FITTED).read_text(encoding="utf-8"))
-    stored = load_config(folder, SynthConfig)
-    stored.seed, stored.trainer = cfg.seed, cfg.trainer
-    synthesizer = build.unfitted_synthesizer(
-        stored, tuple(fitted["shape"]), fitted["classes"], fitted["n_records"], fitted["padded"]
-    )
-    checkpoint = load_best(folder, synthesizer)
+    synthesizer, fitted, checkpoint = read_generator(folder, cfg)
     synthesizer.to(build.device(cfg))
     _print_set(run, write_synthetic_set(cfg, run, synthesizer, fitted, checkpoint))
     run.finish(float("nan"))
+
+
+def read_generator(folder: Path, cfg: DictConfig) -> tuple[Synthesizer, dict[str, Any], Path]:
+    """The fitted generator of a run folder, the content of fitted.json, and the checkpoint of its weights.
+
+    Args:
+        folder: the run folder.
+        cfg: the configuration of the sampling; its seed and trainer replace those of the fit.
+
+    Raises:
+        UserError: a file is missing or damaged, or the files do not match.
+    """
+    stored = load_config(folder, SynthConfig)
+    check_synth(stored)
+    fitted = read_fitted(folder)
+    stored.seed, stored.trainer = cfg.seed, cfg.trainer
+    synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
+    return synthesizer, asdict(fitted), load_best(folder, synthesizer)
+
+
+def read_fitted(folder: Path) -> Fitted:
+    """The content of fitted.json in a run folder.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    fitted = read_json(folder / FITTED, Fitted, FIT_AGAIN)
+    if problem := fitted.problem():
+        raise UserError(f"{folder / FITTED} is damaged: {problem}. {FIT_AGAIN}")
+    return fitted
 
 
 def load_best(folder: Path, synthesizer: Synthesizer) -> Path:
@@ -131,10 +211,7 @@ def load_best(folder: Path, synthesizer: Synthesizer) -> Path:
     path = folder / "checkpoints" / "best.ckpt"
     if not path.is_file():
         raise UserError(f"{folder} holds no fitted generator: checkpoints/best.ckpt is missing.")
-    try:
-        synthesizer.load_state_dict(load_weights(path))
-    except RuntimeError as error:
-        raise UserError(f"{path} does not belong to the generator of the config.yaml in its run folder.") from error
+    load_weights(path, synthesizer)
     return path
 
 
@@ -211,23 +288,22 @@ def fit_warnings(history: Mapping[str, list[float]]) -> list[str]:
 # -- write --------------------------------------------------------------------------------------------------------
 
 
-def _fitted(cfg: DictConfig, data: BeatDataModule) -> dict[str, Any]:
-    """What is needed to sample from the generator, and the beats that it was fitted on."""
+def _fitted(cfg: DictConfig, data: BeatDataModule) -> Fitted:
     split, beats = data.split, data.beats
-    return {
-        "generator": OmegaConf.to_container(cfg.generator, resolve=True, enum_to_str=True),
-        "classes": list(split.classes),
-        "counts": dict(zip(split.classes, data.class_counts().tolist(), strict=True)),
-        "shape": list(_shape(data)),
-        "padded": data.window.padded,
-        "n_records": len(data.records),
-        "sfreq": beats.sfreq,
-        "source": data.source.name,
-        "window": data.window.settings(),
-        "beats_sha256": beats.digest(),
-        "fitted_on": synthetic_set.beat_locations(beats, split.train),
-        "chosen_on": synthetic_set.beat_locations(beats, split.validation),
-    }
+    return Fitted(
+        generator=OmegaConf.to_container(cfg.generator, resolve=True, enum_to_str=True),  # type: ignore[arg-type]
+        classes=list(split.classes),
+        counts=dict(zip(split.classes, data.class_counts().tolist(), strict=True)),
+        shape=_shape(data),
+        padded=data.window.padded,
+        n_records=len(data.records),
+        sfreq=beats.sfreq,
+        source=data.source.name,
+        window=data.window.settings(),
+        beats_sha256=beats.digest(),
+        fitted_on=BeatLocations(**synthetic_set.beat_locations(beats, split.train)),
+        chosen_on=BeatLocations(**synthetic_set.beat_locations(beats, split.validation)),
+    )
 
 
 def _shape(data: BeatDataModule) -> tuple[int, int, int]:
@@ -254,7 +330,10 @@ def write_synthetic_set(
     label = torch.cat([torch.full((n,), classes.index(name)) for name, n in wanted.items()])
     provenance = {
         **{key: value for key, value in fitted.items() if key not in ("shape", "counts", "padded")},
-        "checkpoint": {"path": str(checkpoint), "sha256": synthetic_set.sha256(checkpoint)},
+        "checkpoint": {
+            "path": relative_to_folder(str(checkpoint), run.folder),
+            "sha256": synthetic_set.sha256(checkpoint),
+        },
         "seed": cfg.seed,
         "run": run.provenance,
     }
@@ -338,7 +417,7 @@ def _report(
         best_epoch=result.best_epoch,
         gallery=find_callback(trainer, Gallery).signals(),
         overrides=run.overrides,
-        command=command(),
+        command=run.provenance["command"],
     )
 
 

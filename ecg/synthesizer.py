@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ecg.checkpoints import require_same_weights
 from ecg.data.datamodule import Batch
 from ecg.divergence import DivergenceCheck
 from ecg.evaluation.beat_set import BeatSet
@@ -103,6 +104,10 @@ class Synthesizer(DivergenceCheck):
         optimizer.step()
         self._select(player, self.lr_schedulers()).step()
         return gradient_norm
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another network, before a fit is resumed."""
+        require_same_weights(self, checkpoint["state_dict"], "last.ckpt")
 
     def configure_optimizers(self) -> Any:
         """Returns Adam and a learning rate schedule for each player."""

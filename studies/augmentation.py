@@ -38,7 +38,7 @@ def run_sweep(folder: Path, overrides: list[str], beats: list[str], n_jobs: int)
     """Runs a sweep in `folder`, or continues it."""
     parallel = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={n_jobs}"] if n_jobs > 1 else []
     arguments = [*overrides, *beats, *parallel, f"hydra.sweep.dir={folder}", "-m"]
-    if (folder / "multirun.yaml").is_file():
+    if (folder / "sweep.yaml").is_file():
         arguments = [f"sweep.resume={folder}"]
     subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], check=True)
 

@@ -42,7 +42,8 @@ class StoredRun:
     @property
     def metrics(self) -> RunMetrics:
         """Metrics of a classifier."""
-        return RunMetrics.from_json(self.content["metrics"])
+        metrics = {key: value for key, value in self.content["metrics"].items() if key != "training"}
+        return RunMetrics.from_json(metrics)
 
     @property
     def fidelity(self) -> Fidelity:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import ecg.comparison.run_records
 from ecg.cli import app
 
 TRAIN = [72471, 2223, 5788, 641, 6431]
@@ -34,6 +35,15 @@ def test_compare_without_a_run_is_one_message(tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, ["compare", str(tmp_path / "nothing")])
     assert ended.exit_code == 1
     assert ended.output.count("Error: ") == 1
+
+
+def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ecg.comparison.run_records, "read_runs", interrupt)
+    ended = CliRunner().invoke(app, ["compare", str(tmp_path)])
+    assert (ended.exit_code, ended.output) == (130, "Interrupted.\n")
 
 
 @pytest.mark.real

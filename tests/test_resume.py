@@ -19,6 +19,8 @@ import torch
 import yaml
 from programs import TINY_SYNTH, TINY_TRAIN, command, folders, run, run_subprocess
 
+import ecg.build
+from ecg.checkpoints import AtomicCheckpointIO
 from ecg.data.synthetic_set import read_set
 
 # In float32: sums in bfloat16 depend on the number of threads.
@@ -130,23 +132,61 @@ def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_
     assert not temporary.exists()
 
 
+def accept_interrupts() -> None:
+    # A background job of a shell ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_last_checkpoint(tmp_path: Path, cache_dir: Path) -> None:
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+@pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
+def test_ctrl_c_exits_with_130_and_keeps_the_last_checkpoint(sweep: bool, tmp_path: Path, cache_dir: Path) -> None:
+    folder = tmp_path / "sweep" / "0" if sweep else tmp_path / "run"
     long = ["trainer.max_epochs=500", "logger=none", "callbacks.patience=null", *folders(tmp_path, cache_dir)]
-
-    def accept_interrupts() -> None:
-        # A background job of a shell ignores SIGINT, and its children inherit that.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    process = start(command("train", *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
+    jobs = ["-m", "seed=1,2", "hydra.sweep.subdir=${hydra:job.num}"] if sweep else []
+    process = start(command("train", *jobs, *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
+    last = folder / "checkpoints" / "last.ckpt"
     wait_for(last.exists, process)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
+    assert process.returncode == 130
     assert "Traceback" not in errors
-    assert f"Interrupted. Last checkpoint: {last}" in errors
-    assert checkpoint(tmp_path / "run")["optimizer_states"]
+    resume = f"sweep.resume={tmp_path}/sweep" if sweep else f"resume={folder}"
+    assert errors.count(f"Interrupted. Last checkpoint: {last}. Continue with {resume}\n") == 1
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert checkpoint(folder)["optimizer_states"]
+    assert not (tmp_path / "sweep" / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(KeyboardInterrupt(), 130), (SystemExit(128 + signal.SIGTERM), 143)],
+    ids=["SIGINT", "SIGTERM"],
+)
+@pytest.mark.parametrize("moment", ["classification_data", "classification_trainer"])
+def test_a_signal_outside_of_the_fit_is_recorded(
+    error: BaseException, status: int, moment: str, tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive_signal(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ecg.build, moment, receive_signal)
+    ended = run("train", *ONE_EPOCH, *folders(tmp_path, cache_dir))
+    assert ended.returncode == status
+    assert ended.stderr == f"Interrupted. No epoch was completed. Continue with resume={tmp_path}/run\n"
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["train", "synth"])
+def test_sigterm_before_the_fit_exits_with_143(program: str, tmp_path: Path, cache_dir: Path) -> None:
+    long = ["data.n_patients=200", "data.minutes=30", "logger=none", f"paths.cache_dir={tmp_path}/cache"]
+    process = start(command(program, *long, f"hydra.run.dir={tmp_path}/run"))
+    wait_for((tmp_path / "run" / "status.json").exists, process)
+    process.terminate()
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert f"Continue with resume={tmp_path}/run" in errors
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
 
 
 @pytest.mark.slow
@@ -165,7 +205,7 @@ def test_a_run_that_cannot_be_resumed_is_one_message(uninterrupted: Path, tmp_pa
     assert "keeps its original overrides. Leave out: optimizer.lr=1" in message
     other = [*EXACT, "optimizer.lr=0.1", *folders(tmp_path, cache_dir), f"hydra.run.dir={uninterrupted}"]
     assert f"{uninterrupted} holds another run, which differs in optimizer.lr" in run("train", *other).message
-    assert "multirun.yaml is missing" in run("train", f"sweep.resume={tmp_path}").message
+    assert "sweep.yaml is missing" in run("train", f"sweep.resume={tmp_path}").message
 
 
 def extend(folder: Path, epochs: int) -> None:
@@ -184,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     state = checkpoint(folder)
     # The weights that are trained; "state_dict" holds the averaged ones.
     next(value for value in state["current_model_state"].values() if value.ndim >= 2).fill_(float("nan"))
-    torch.save(state, folder / "checkpoints" / "last.ckpt")
+    AtomicCheckpointIO().save_checkpoint(state, folder / "checkpoints" / "last.ckpt")
     message = run("train", f"resume={folder}").message
     assert "The loss is not a finite number in epoch 1, batch 0" in message
     assert "optimizer.lr" in message

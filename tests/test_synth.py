@@ -152,7 +152,7 @@ def test_the_checkpoint_of_another_generator_is_refused(fit: Path, tmp_path: Pat
     config = (fit / "config.yaml").read_text().replace("hidden: 8", "hidden: 16")
     (tmp_path / "run" / "config.yaml").write_text(config)
     ended = run("synth", f"checkpoint={tmp_path}/run", "logger=none", f"hydra.run.dir={tmp_path}/more")
-    assert "does not belong to the generator" in ended.message
+    assert "does not match the config.yaml of its run folder" in ended.message
 
 
 def test_a_loss_that_is_not_finite_is_one_message(tmp_path: Path, cache_dir: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, Ended
     cfg = load_config(folder, TrainConfig)
     data = build.classification_data(cfg)
     classifier = build.classifier(cfg, data)
-    classifier.load_state_dict(load_weights(folder / "checkpoints" / "best.ckpt"))
+    load_weights(folder / "checkpoints" / "best.ckpt", classifier)
     logits = predict_logits(classifier, data, data.split.test, torch.device("cpu"))
     shift = json.loads((folder / "metrics.json").read_text())["logit_shift"]
     counts = data.class_counts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ecg.comparison.leaderboard import Configuration, Difference, Leaderboard, differences
@@ -20,16 +21,16 @@ def print_leaderboard(board: Leaderboard) -> None:
     for each in board.configurations:
         if each.incomplete_seeds:
             seeds = ", ".join(map(str, each.incomplete_seeds))
-            console.print(f"{each.name}: without seeds {seeds}, which lack a fold.", soft_wrap=True)
+            console.print(f"{each.name}: without seeds {seeds}, which lack a fold.", soft_wrap=True, markup=False)
     for run in board.unfinished:
-        console.print(f"{run.folder.name}: {run.state_label}. {run.reason}", style="red", soft_wrap=True)
+        console.print(f"{run.folder.name}: {run.state_label}. {run.reason}", style="red", soft_wrap=True, markup=False)
 
 
 def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
     against = differences(board)
     table = Table(
         title="Macro-F1 in %, mean ± half of the 95 % interval over seeds; best on validation first",
-        caption=f"difference to {board.baseline.name} on test beats, paired by seed" if against else None,
+        caption=f"difference to {escape(board.baseline.name)} on test beats, paired by seed" if against else None,
     )
     table.add_column("configuration", min_width=22, overflow="fold")
     for name in ("seeds", "validation", "test", *classes, *(["difference"] if against else [])):
@@ -46,7 +47,7 @@ def _row(configuration: Configuration, classes: tuple[str, ...]) -> list[str]:
     macro = [points(mean_interval(configuration.scores[subset]["macro_f1"])) for subset in ("validation", "test")]
     means = [mean_interval(configuration.scores["test"][name]) for name in classes]
     per_class = [points(replace(mean, low=None, high=None)) for mean in means]
-    return [configuration.name, str(len(configuration.seeds)), *macro, *per_class]
+    return [escape(configuration.name), str(len(configuration.seeds)), *macro, *per_class]
 
 
 def _difference_columns(difference: Difference | None) -> list[str]:

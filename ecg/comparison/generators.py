@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from ecg.errors import UserError
 from ecg.evaluation.fidelity import Fidelity, GateResult
+from ecg.reading import read_json
+from ecg.runs import read_overrides
+
+log = logging.getLogger(__name__)
 
 # Column names of the gates. A ratio is relative to the real reference.
 COLUMNS = {
@@ -25,6 +31,14 @@ COLUMNS = {
 }
 
 
+@dataclass(frozen=True)
+class FidelityFile:
+    """Content of fidelity.json."""
+
+    fit: dict[str, Any]
+    subsets: dict[str, Fidelity]
+
+
 def read_fidelity(sweep: Path) -> pd.DataFrame:
     """Returns one row for each evaluated generator of a sweep.
 
@@ -34,7 +48,13 @@ def read_fidelity(sweep: Path) -> pd.DataFrame:
     Args:
         sweep: folder of the sweep.
     """
-    table = pd.DataFrame([_row(path) for path in sweep.glob("*/fidelity.json")])
+    rows = []
+    for path in sorted(sweep.glob("*/fidelity.json")):
+        try:
+            rows.append(_row(path))
+        except UserError as error:
+            log.warning("%s It is skipped.", error)
+    table = pd.DataFrame(rows)
     if table.empty:
         return table
     n_passed = table["validation gates passed"].str.split().str[0].astype(int)
@@ -45,9 +65,11 @@ def read_fidelity(sweep: Path) -> pd.DataFrame:
 
 
 def _row(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"run": path.parent.name, "overrides": _overrides(path.parent)}
-    for subset, content in json.loads(path.read_text(encoding="utf-8"))["subsets"].items():
-        fidelity = Fidelity.from_json(content)
+    row: dict[str, Any] = {"run": path.parent.name, "overrides": " ".join(read_overrides(path.parent))}
+    content = read_json(path, FidelityFile, "Repeat the run.")
+    if "validation" not in content.subsets or any("frechet" not in each.measures for each in content.subsets.values()):
+        raise UserError(f"{path} is damaged: a subset or measure is missing. Repeat the run.")
+    for subset, fidelity in content.subsets.items():
         row[f"{subset} gates passed"] = f"{sum(gate.passed for gate in fidelity.gates)} of {len(fidelity.gates)}"
         row |= {f"{subset} {_column(gate)}": gate.reached for gate in fidelity.gates}
         row[f"{subset} Fréchet"] = fidelity.measures["frechet"].overall.value
@@ -57,11 +79,6 @@ def _row(path: Path) -> dict[str, Any]:
 def _column(gate: GateResult) -> str:
     name = COLUMNS.get(gate.measure, gate.measure)
     return f"{name} {gate.class_name}" if gate.class_name else name
-
-
-def _overrides(run: Path) -> str:
-    path = run / "overrides.yaml"
-    return " ".join(map(str, yaml.safe_load(path.read_text(encoding="utf-8")) or [])) if path.is_file() else ""
 
 
 def print_fidelity(table: pd.DataFrame) -> None:
@@ -77,5 +94,5 @@ def print_fidelity(table: pd.DataFrame) -> None:
         printed.add_column(name, justify="left" if name == "run" else "right")
     for _, row in table.iterrows():
         values = ("–" if pd.isna(row[name]) else f"{row[name]:.3g}" for name in columns)
-        printed.add_row(row["run"], row["validation gates passed"], *values)
+        printed.add_row(escape(row["run"]), row["validation gates passed"], *values)
     Console().print(printed)

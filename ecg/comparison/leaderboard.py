@@ -15,14 +15,16 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecg.comparison.run_records import FOLD, SEED, RunRecord
+from ecg.comparison.run_records import COLUMNS, FOLD, SEED, RunRecord
 from ecg.comparison.statistics import MeanInterval, holm, mean_interval, paired_p
+from ecg.config.stored import INPUTS
 from ecg.errors import UserError
 from ecg.evaluation.metrics import evaluate
 from ecg.evaluation.predictions import Predictions
@@ -195,6 +197,8 @@ def _short_key(key: str, keys: Sequence[str]) -> str:
 def _short_value(key: str, value: Any) -> str:
     if key.endswith("._target_"):
         return str(value).rpartition(".")[2]
+    if key in INPUTS and value is not None:
+        return _short_path(Path(value))
     return f"{value:.3g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
@@ -234,17 +238,9 @@ def _test_metrics(folds: Sequence[RunRecord]) -> Metrics:
     """Metrics of the test beats of all folds as one set."""
     if len(folds) == 1:
         return folds[0].subset("test")
-    parts = [_test_predictions(run) for run in folds]
-    columns = ("label", "probability", "record", "patient", "sample")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+    parts = [run.predictions for run in folds if run.predictions]
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     return evaluate(Predictions(**joined, classes=parts[0].classes), by_patient=True, n_bootstrap=N_BOOTSTRAP)
-
-
-def _test_predictions(run: RunRecord) -> Predictions:
-    with np.load(run.folder / "predictions.npz", allow_pickle=False) as file:
-        of_test = file["subset"] == "test"
-        columns = {name: file[name][of_test] for name in ("label", "probability", "record", "patient", "sample")}
-        return Predictions(**columns, classes=tuple(file["classes"].tolist()))
 
 
 # -- differences --------------------------------------------------------------------------------------------------
@@ -286,7 +282,10 @@ def differing_keys(board: Leaderboard) -> dict[str, dict[str, Any]]:
     settings = {each.name: _settings(each.runs[0]) for each in board.configurations}
     keys = sorted({key for values in settings.values() for key in values})
     rows = {key: {name: values.get(key) for name, values in settings.items()} for key in keys}
-    return {key: row for key, row in rows.items() if len({json.dumps(v, default=str) for v in row.values()}) > 1}
+    differing = {key: row for key, row in rows.items() if len({json.dumps(v, default=str) for v in row.values()}) > 1}
+    for key in differing.keys() & set(INPUTS):
+        differing[key] = {name: _short_value(key, value) for name, value in differing[key].items()}
+    return differing
 
 
 # -- export -------------------------------------------------------------------------------------------------------
@@ -328,8 +327,12 @@ def _scores_to_json(scores: Scores) -> dict[str, Any]:
 
 
 def _run_name(run: RunRecord) -> str:
-    """The folder of the run and its parent, the sweep."""
-    return "/".join(run.folder.resolve().parts[-2:])
+    return _short_path(run.folder.resolve())
+
+
+def _short_path(path: Path) -> str:
+    """The last two names of a path; of a run folder, its sweep and its own name."""
+    return "/".join(path.parts[-2:])
 
 
 def to_frame(board: Leaderboard) -> pd.DataFrame:

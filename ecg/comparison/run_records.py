@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ecg.config.stored import CONFIG, read_config
+from ecg.data.npz import read_arrays
 from ecg.errors import UserError
+from ecg.evaluation.predictions import Predictions
 from ecg.evaluation.scores import Metrics, RunMetrics
-from ecg.runs import OVERRIDES, PROVENANCE, STATUS, flatten_config, read_status
+from ecg.reading import one_line, parse, read_json
+from ecg.runs import PROVENANCE, STATUS, flatten_config, read_overrides, read_status
 
 log = logging.getLogger(__name__)
 
 SEED, FOLD = "seed", "protocol.fold"
-# What reading a damaged or incomplete run folder raises. ValueError includes malformed JSON.
-UNREADABLE = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
+# Arrays of predictions.npz, with the kind of their type: text, integer or float.
+COLUMNS = {"label": "i", "probability": "f", "record": "U", "patient": "U", "sample": "i"}
+REPEAT = "Repeat the run, or leave it out."
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class RunRecord:
         config: values by dotted key, without the keys that do not influence the result.
         metrics: metrics by subset.
         history: logged values of each epoch.
+        predictions: for the test beats; only for a fold of a cross-validation.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class RunRecord:
     config: Mapping[str, Any] = field(default_factory=dict)
     metrics: RunMetrics | None = None
     history: Sequence[Mapping[str, float]] = ()
+    predictions: Predictions | None = None
 
     @property
     def seed(self) -> int:
@@ -92,10 +95,10 @@ def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
     for folder in folders.values():
         try:
             records.append(_read_run(folder))
-        except UNREADABLE as error:
-            problems.append(f"Cannot read {folder} as a run of train.py ({_reason(error)}).")
+        except UserError as error:
+            problems.append(f"{folder} cannot be read as a run of train.py: {error}")
     if not records and problems:
-        raise UserError(f"{problems[0]} Repeat the run, or choose another folder.")
+        raise UserError(problems[0])
     for problem in problems:
         log.warning("%s It is skipped.", problem)
     return records
@@ -121,38 +124,69 @@ def _job_number(folder: Path) -> tuple[int, str]:
 
 
 def _read_run(folder: Path) -> RunRecord:
-    status = read_status(folder)
-    overrides = tuple(map(str, _read_yaml(folder / OVERRIDES) or []))
+    status, overrides = read_status(folder), tuple(read_overrides(folder))
     if status.state != "finished":
         return RunRecord(folder, status.state, status.reason, overrides)
-    metrics = RunMetrics.from_json(_read_json(folder / "metrics.json"))
-    record = RunRecord(
-        folder,
-        status.state,
-        status.reason,
-        overrides,
-        choices=_read_json(folder / PROVENANCE)["choices"],
-        config=flatten_config(read_config(folder)),
-        metrics=metrics,
-        history=_read_json(folder / "training.json")["history"],
-    )
-    if SEED not in record.config:
-        raise ValueError(f"{CONFIG} has no {SEED}")
+    provenance = read_json(folder / PROVENANCE, dict[str, Any], REPEAT)
+    training = read_json(folder / "training.json", dict[str, Any], REPEAT)
+    metrics = read_json(folder / "metrics.json", RunMetrics, REPEAT)
+    config = flatten_config(read_config(folder))
+    try:
+        for key in (SEED, FOLD):
+            parse(int, config.get(key, 0 if key == FOLD else None), key)
+        record = RunRecord(
+            folder,
+            status.state,
+            status.reason,
+            overrides,
+            choices=parse(dict[str, str], provenance.get("choices"), "choices"),
+            config=config,
+            metrics=metrics,
+            history=parse(list[dict[str, float]], training.get("history"), "history"),
+        )
+        _require_consistent(metrics)
+    except ValueError as error:
+        raise UserError(f"{folder} is damaged: {error}. {REPEAT}") from error
+    return replace(record, predictions=read_predictions(folder, metrics)) if FOLD in config else record
+
+
+def _require_consistent(metrics: RunMetrics) -> None:
     if missing := {"validation", "test"} - metrics.subsets.keys():
         raise ValueError(f"metrics.json has no {' and no '.join(sorted(missing))} subset")
-    return record
+    classes = metrics.subsets["test"].classes
+    for name, subset in metrics.subsets.items():
+        sizes = {len(subset.confusion_matrix), *map(len, subset.confusion_matrix)}
+        if not classes or subset.classes != classes or set(subset.per_class) != set(classes) or sizes != {len(classes)}:
+            raise ValueError(f"metrics.json has other classes in {name} than in test")
 
 
-def _read_yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+def read_predictions(folder: Path, metrics: RunMetrics) -> Predictions:
+    """The predictions for the test beats of a run.
 
+    Args:
+        folder: the run folder.
+        metrics: metrics of the run.
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return f"{Path(error.filename).name} is missing"
-    text = str(error).rstrip(".") if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    Raises:
+        UserError: the file is missing or damaged, or does not match the metrics.
+    """
+    path, test = folder / "predictions.npz", metrics.subsets["test"]
+    try:
+        arrays = read_arrays(path, (*COLUMNS, "subset", "classes"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing. {REPEAT}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {one_line(error)}. {REPEAT}") from error
+    classes = tuple(arrays["classes"].tolist())
+    of_test = arrays["subset"] == "test"
+    n = len(arrays["subset"])
+    shapes = {name: (n, len(classes)) if name == "probability" else (n,) for name in COLUMNS}
+    if (
+        classes != test.classes
+        or of_test.sum() != test.n_beats
+        or any(arrays[name].dtype.kind != kind or arrays[name].shape != shapes[name] for name, kind in COLUMNS.items())
+        or not ((arrays["label"] >= 0) & (arrays["label"] < len(classes))).all()
+        or not ((arrays["probability"] >= 0) & (arrays["probability"] <= 1.001)).all()
+    ):
+        raise UserError(f"{path} is damaged: its arrays do not match metrics.json. {REPEAT}")
+    return Predictions(**{name: arrays[name][of_test] for name in COLUMNS}, classes=classes)

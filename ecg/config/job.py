@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from hydra.types import RunMode
 
 # Environment variable: the sweep of a job that runs in a process other than the sweep's.
 SWEEP = "ECG_SWEEP"
+# A path at the start of a word or value, up to a character that separates values. Not that of an address.
+ABSOLUTE_PATH = re.compile(r"(?<![\w.~/:\-])/[^\s,;:'\"()\[\]{}]*[^\s,;:'\"()\[\]{}.]")
 
 
 def in_sweep() -> bool:
@@ -31,6 +34,19 @@ def overrides() -> list[str]:
 
 def command() -> str:
     """The command that repeats this run; for a job of a sweep, the command of this one job."""
-    if in_sweep():
-        return " ".join(["python", f"{HydraConfig.get().job.name}.py", *map(shlex.quote, overrides())])
-    return " ".join(["python", Path(sys.argv[0]).name, *map(shlex.quote, sys.argv[1:])])
+    program = f"{HydraConfig.get().job.name}.py" if in_sweep() else Path(sys.argv[0]).name
+    words = overrides() if in_sweep() else [word for word in sys.argv[1:] if not word.startswith("hydra.run.dir=")]
+    return " ".join(["python", program, *map(shlex.quote, words)])
+
+
+def relative_to_folder(path: str, folder: Path) -> str:
+    """A path, relative to the run folder; a path in the home folder starts with `~` if the run folder is elsewhere."""
+    absolute, home = Path(path).expanduser().absolute(), Path.home()
+    if absolute.is_relative_to(home) and not folder.absolute().is_relative_to(home):
+        return f"~/{absolute.relative_to(home)}"
+    return os.path.relpath(absolute, folder)
+
+
+def without_absolute_paths(text: str, folder: Path) -> str:
+    """Overrides, a command or a message, with paths relative to the run folder in place of absolute paths."""
+    return ABSOLUTE_PATH.sub(lambda match: relative_to_folder(match[0], folder), text)

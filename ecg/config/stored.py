@@ -1,7 +1,8 @@
-"""Reads the configuration of an earlier run from its run folder."""
+"""The configuration of a run in its run folder, without paths of the machine."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -9,20 +10,44 @@ from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from ecg.config import schema as schema_module
-from ecg.config.job import overrides
+from ecg.config.job import overrides, relative_to_folder
 from ecg.config.schema import SCHEMAS
 from ecg.errors import UserError
+from ecg.reading import one_line, read_yaml
 
 CONFIG = "config.yaml"
-# Keys that do not influence the result. They may change when a run is resumed.
-CHANGEABLE = ("logger", "paths.cache_dir", "trainer.enable_progress_bar")
+# Keys with the path of a file or folder that a run reads.
+INPUTS = ("data.dir", "augmentation.beats", "augmentation.transforms.recorded_noise.dir", "checkpoint")
+# Keys that do not influence the result, and locations of the data. They may change when a run is resumed.
+CHANGEABLE = ("logger", "paths.cache_dir", "trainer.enable_progress_bar", *INPUTS)
+REPEAT = "Repeat the run."
+TARGET = "_target_"  # the key with the class that is created
+
+
+def portable_config(cfg: DictConfig, folder: Path) -> DictConfig:
+    """The resolved configuration of a run, for its run folder: without absolute paths.
+
+    Paths of inputs are relative to the run folder. The folder of prepared beats is left out.
+
+    Args:
+        cfg: the configuration.
+        folder: the run folder.
+    """
+    content: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
+    stored: DictConfig = OmegaConf.create(content)
+    for key in INPUTS:
+        if isinstance(path := OmegaConf.select(stored, key), str):
+            OmegaConf.update(stored, key, relative_to_folder(path, folder))
+    stored.paths = {"run_dir": ".", "cache_dir": None}
+    stored.trainer.default_root_dir = "."
+    stored.resume = None
+    return stored
 
 
 def read_config(folder: Path) -> DictConfig:
-    """The stored configuration of a run folder, as plain values.
+    """The stored configuration of a run folder, as plain values, with absolute paths of inputs.
 
     A run folder may come from someone else. Interpolations are refused, since they could read the environment; the
     programs store resolved values.
@@ -33,16 +58,19 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: {CONFIG} is missing.")
-    try:
-        stored = OmegaConf.load(path)
-        content = OmegaConf.to_container(stored, resolve=False)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}. Repeat the run.") from error
-    if not isinstance(stored, DictConfig) or not content:
-        raise UserError(f"{path} is damaged: it holds no keys. Repeat the run.")
+    content = read_yaml(path, Any, REPEAT)
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path} is damaged: it holds no keys. {REPEAT}")
     for key, value in _values(content, ""):
         if isinstance(value, str) and "${" in value:
             raise UserError(f"{path} holds an interpolation: {key}={value}. A stored configuration has plain values.")
+    try:
+        stored = OmegaConf.create(content)
+        for key in INPUTS:
+            if isinstance(value := OmegaConf.select(stored, key), str):
+                OmegaConf.update(stored, key, os.path.normpath(folder.absolute() / Path(value).expanduser()))
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{path} is damaged: {one_line(error)}. {REPEAT}") from error
     return stored
 
 
@@ -60,20 +88,19 @@ def load_config(folder: Path, root: type) -> DictConfig:
     """
     stored, targets = read_config(folder), schema_targets()
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
-        if key.endswith("_target_") and value not in targets:
+        if key.endswith(TARGET) and value not in targets:
             raise UserError(
                 f"{folder / CONFIG} has {key}={value}, a class outside this package, which is not created from a run "
-                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder}"
+                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder} added."
             )
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
         path = group.replace("/", ".")
-        target, name = OmegaConf.select(stored, f"{path}._target_"), OmegaConf.select(stored, f"{path}.name")
+        target, name = OmegaConf.select(stored, f"{path}.{TARGET}"), OmegaConf.select(stored, f"{path}.name")
         # Databases share a class and differ in their name.
         for option, schema in options.items():
-            node = OmegaConf.structured(schema)
-            if node._target_ == target and name in (None, option):
-                OmegaConf.update(typed, path, node, force_add=True)
+            if getattr(schema, TARGET) == target and name in (None, option):
+                OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
     content: Any = OmegaConf.to_container(stored, resolve=False)
     if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
         raise UserError(f"{folder / CONFIG} is damaged, or was written by another version: {missing[0]} is missing.")
@@ -89,7 +116,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
 def schema_targets() -> set[str]:
     """The classes that the schema names."""
     schemas = (node for node in vars(schema_module).values() if isinstance(node, type) and is_dataclass(node))
-    return {str(getattr(node, "_target_", MISSING)) for node in schemas} - {MISSING}
+    return {str(getattr(node, TARGET, MISSING)) for node in schemas} - {MISSING}
 
 
 def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[str]:
@@ -114,7 +141,8 @@ def _values(node: Any, path: str) -> Iterator[tuple[str, Any]]:
 def resumed(cfg: DictConfig, root: type) -> DictConfig:
     """The configuration of the run that `resume` names, or `cfg` without `resume`.
 
-    A resumed run keeps its original overrides. Only keys without influence on the result may change.
+    A resumed run keeps its original overrides. Only keys without influence on the result may change, and locations of
+    the data.
 
     Raises:
         UserError: the folder holds no run, or an override would change the result.
@@ -129,5 +157,7 @@ def resumed(cfg: DictConfig, root: type) -> DictConfig:
     for key in CHANGEABLE:
         if any(override.startswith(key) for override in given):
             OmegaConf.update(stored, key, OmegaConf.select(cfg, key), merge=False)
-    stored.resume = stored.paths.run_dir = stored.trainer.default_root_dir = str(folder)
+    stored.paths.run_dir = stored.trainer.default_root_dir = str(folder)
+    stored.paths.cache_dir = cfg.paths.cache_dir
+    stored.resume = None if stored.get("checkpoint") else str(folder)  # checkpoint fits nothing that could continue
     return stored

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ecg.reading import parse
+
 CONTROLS = {
     "copy": "copy of training beats",
     "noise": "noise",
@@ -56,12 +58,6 @@ class MeasureResult:
     better: str
     overall: MeasureValue
     per_class: dict[str, MeasureValue]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> MeasureResult:
-        """Returns the result that `Fidelity.to_json` has converted."""
-        per_class = {name: MeasureValue(**value) for name, value in data["per_class"].items()}
-        return cls(**{**data, "overall": MeasureValue(**data["overall"]), "per_class": per_class})
 
 
 @dataclass(frozen=True)
@@ -117,14 +113,13 @@ class Fidelity:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fidelity:
-        """Returns the result that `to_json` has converted."""
-        return cls(
-            classes=tuple(data["classes"]),
-            counts=data["counts"],
-            measures={key: MeasureResult.from_json(measure) for key, measure in data["measures"].items()},
-            gates=tuple(GateResult(**{**gate, "undetected": tuple(gate["undetected"])}) for gate in data["gates"]),
-            passed=data["passed"],
-        )
+        """Returns the result that `to_json` has converted.
+
+        Raises:
+            ValueError: a field is missing, unknown, or has another type.
+        """
+        fidelity: Fidelity = parse(cls, data)
+        return fidelity
 
 
 # -- measures ---------------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from ecg.reading import parse
+
 # The scores of each class, and of the mean over the classes.
 CLASS_SCORES = ("precision", "recall", "f1", "auroc", "auprc")
 
@@ -23,8 +25,13 @@ class _Result:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        return cls(**data)
+        """Returns the result that `to_json` has converted.
+
+        Raises:
+            ValueError: a field is missing, unknown, or has another type.
+        """
+        result: Self = parse(cls, data)
+        return result
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,6 @@ class MacroScores(_Result):
     auroc: Score
     auprc: Score
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        return cls(**{name: Score.from_json(data[name]) for name in CLASS_SCORES})
-
 
 @dataclass(frozen=True)
 class ClassScores(_Result):
@@ -77,11 +79,6 @@ class ClassScores(_Result):
     f1: Score
     auroc: Score
     auprc: Score
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        return cls(support=data["support"], **{name: Score.from_json(data[name]) for name in CLASS_SCORES})
 
 
 @dataclass(frozen=True)
@@ -130,16 +127,6 @@ class EC57Class(_Result):
     record_mean: Rates | None
     per_record: dict[str, RecordRates]
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        mean = data["record_mean"]
-        return cls(
-            gross=Rates.from_json(data["gross"]),
-            record_mean=None if mean is None else Rates.from_json(mean),
-            per_record={record: RecordRates.from_json(rates) for record, rates in data["per_record"].items()},
-        )
-
 
 @dataclass(frozen=True)
 class Metrics(_Result):
@@ -171,24 +158,6 @@ class Metrics(_Result):
     classes: tuple[str, ...]
     ec57: dict[str, EC57Class] | None
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        ec57 = data["ec57"]
-        return cls(
-            n_beats=data["n_beats"],
-            n_patients=data["n_patients"],
-            interval=data["interval"],
-            accuracy=Score.from_json(data["accuracy"]),
-            mcc=Score.from_json(data["mcc"]),
-            ece=Score.from_json(data["ece"]),
-            macro=MacroScores.from_json(data["macro"]),
-            per_class={name: ClassScores.from_json(scores) for name, scores in data["per_class"].items()},
-            confusion_matrix=data["confusion_matrix"],
-            classes=tuple(data["classes"]),
-            ec57=None if ec57 is None else {name: EC57Class.from_json(rates) for name, rates in ec57.items()},
-        )
-
 
 @dataclass(frozen=True)
 class RunMetrics(_Result):
@@ -203,9 +172,3 @@ class RunMetrics(_Result):
     simulated: bool
     logit_shift: float
     subsets: dict[str, Metrics]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Returns the result that `to_json` has converted."""
-        subsets = {name: Metrics.from_json(metrics) for name, metrics in data["subsets"].items()}
-        return cls(data["simulated"], data["logit_shift"], subsets)

@@ -31,5 +31,5 @@ class Gan(Balance):
             synthetic.signal[positions],
             synthetic.rr[positions],
             training.missing_labels(),
-            {"beats": str(folder), **{key: synthetic.provenance.get(key) for key in PROVENANCE}},
+            {key: synthetic.provenance.get(key) for key in PROVENANCE},
         )
