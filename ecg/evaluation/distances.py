@@ -92,24 +92,33 @@ def density_coverage(real: Points, fake: Points, k: int = N_NEIGHBOURS) -> tuple
     return float(inside.sum() / (k * len(fake))), float(inside.any(axis=1).mean())
 
 
-def nearest(beats: BeatSet, train: BeatSet) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def nearest(
+    beats: BeatSet, train: BeatSet, own: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Returns the distance (n,) of each beat to the nearest training beat, and the position (n,) of that beat.
 
     The distance is the root mean square of the difference of the signals.
+
+    Args:
+        beats: n beats.
+        train: the training beats.
+        own: (n,) positions of `beats` in `train`, which do not count; None for beats that are not in `train`.
     """
     a, b = beats.signal.reshape(len(beats), -1), train.signal.reshape(len(train), -1)  # (n, C*T), (m, C*T)
     squared = np.maximum(0, np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T)  # (n, m)
+    if own is not None:
+        squared[np.arange(len(own)), own] = np.inf
     at = squared.argmin(axis=1)
     # Computed again, since the expanded square above is not precise enough for distances near 0.
     return np.sqrt(np.square(a.astype(np.float64) - b[at]).mean(axis=1)), at
 
 
 def memorisation(distance: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[float, float]:
-    """Compares the distances of synthetic and of held-out real beats to their nearest training beats.
+    """Compares the distances of synthetic beats to the nearest training beats with those among the training beats.
 
     Args:
         distance: (n,) distances of synthetic beats, from `nearest`.
-        reference: (m,) distances of held-out real beats.
+        reference: (m,) distances of training beats to the nearest other training beats.
 
     Returns:
         The ratio of the medians, 0 for copies and 1 for real beats; and the fraction of the synthetic beats that are

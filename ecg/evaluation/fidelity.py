@@ -151,8 +151,8 @@ MEASURES = {
     "discriminative": Measure(
         "Discriminative score",
         "Absolute difference from 0.5 of the accuracy of a network that separates synthetic from real training beats: "
-        "0 is chance, 0.5 is perfect separation. Reference: real held-out beats instead of synthetic ones. The value "
-        "is the same for every held-out subset.",
+        "0 is chance, 0.5 is perfect separation. Reference: other real training beats instead of synthetic ones. Both "
+        "are the same for every held-out subset.",
         "lower",
     ),
     "frechet": Measure(
@@ -176,13 +176,14 @@ MEASURES = {
     "coverage": Measure("Coverage", "Fraction of the real held-out beats with a synthetic neighbour.", "higher"),
     "memorisation": Measure(
         "Distance to the nearest training beat",
-        "Median distance to the nearest training beat, divided by that of real held-out beats: 0 for copies, 1 for "
-        "real beats.",
+        "Median distance to the nearest training beat, divided by that between a training beat and the nearest other "
+        "one: 0 for copies, 1 for real beats of the same patients.",
         "higher",
     ),
     "too_close_fraction": Measure(
         "Fraction too close to a training beat",
-        "Fraction of the synthetic beats that are closer to a training beat than 99 % of the real held-out beats.",
+        "Fraction of the synthetic beats that are closer to a training beat than 99 % of the training beats to the "
+        "nearest other one.",
         "lower",
     ),
     "ks_qrs_width": Measure("QRS width", _KS, "lower"),

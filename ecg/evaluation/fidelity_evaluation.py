@@ -100,8 +100,10 @@ def evaluate_fidelity(
     rng, n_classes = np.random.default_rng(settings.seed), len(classes)
     controls = failure_controls(train, n_classes, rng)
     sets = {"synthetic": synthetic, **controls}
+    of_class = [train.of_class(c) for c in range(n_classes)]
     evaluator = _Evaluator(
-        train=[train.of_class(c) for c in range(n_classes)],
+        train=of_class,
+        train_distance=[_distances_within(beats, rng) for beats in of_class],
         copy=controls["copy"],
         classifier=classifier,
         settings=settings,
@@ -110,7 +112,7 @@ def evaluate_fidelity(
         rng=rng,
         stages=_Stages(_n_stages(len(sets), len(held_out), n_classes), progress),
     )
-    networks, scores = evaluator.fit_networks(sets, held_out)
+    networks, scores = evaluator.fit_networks(sets)
     features = {name: evaluator.features(beats) for name, beats in sets.items()}
     results = {}
     for subset, real in held_out.items():
@@ -118,9 +120,8 @@ def evaluate_fidelity(
         values = {
             name: evaluator.values(networks[name], real, features[name], real_features) | scores[name] for name in sets
         }
-        reference = evaluator.values(classifier, real, features["copy"], real_features) | scores[subset]
-        # The copy has no distance to the training beats. The values of other real beats follow from the definition.
-        reference |= {"memorisation": [1.0] * n_classes, "too_close_fraction": [0.01] * n_classes}
+        # The copy is real. It has no distance to the training beats, but that of other real beats is known.
+        reference = values["copy"] | {"memorisation": [1.0] * n_classes, "too_close_fraction": [0.01] * n_classes}
         counts = {"synthetic": synthetic, "train": train, "held_out": real}
         results[subset] = _summarise(
             values, reference, classes, {name: _class_counts(beats, classes) for name, beats in counts.items()}
@@ -130,8 +131,8 @@ def evaluate_fidelity(
 
 def _n_stages(n_sets: int, n_subsets: int, n_classes: int) -> int:
     fits = n_sets - 1  # the classifier of the copy is given
-    discriminative_scores = (n_sets + n_subsets) * n_classes
-    comparisons = (n_sets + 1) * n_subsets  # 1 for the real reference
+    discriminative_scores = n_sets * n_classes
+    comparisons = n_sets * n_subsets
     return fits + discriminative_scores + comparisons
 
 
@@ -177,6 +178,7 @@ class _Evaluator:
 
     Attributes:
         train: training beats of each class.
+        train_distance: distances of training beats of each class to the nearest other one.
         copy: the training beats that the failure controls are made from.
         classifier: network fitted on the training beats.
         settings: of every network.
@@ -187,6 +189,7 @@ class _Evaluator:
     """
 
     train: Sequence[BeatSet]
+    train_distance: Sequence[NDArray[np.float64]]
     copy: BeatSet
     classifier: Network
     settings: FitSettings
@@ -195,28 +198,24 @@ class _Evaluator:
     rng: np.random.Generator
     stages: _Stages
 
-    def fit_networks(
-        self, sets: Mapping[str, BeatSet], held_out: Mapping[str, BeatSet]
-    ) -> tuple[dict[str, Network], dict[str, Values]]:
+    def fit_networks(self, sets: Mapping[str, BeatSet]) -> tuple[dict[str, Network], dict[str, Values]]:
         """Fits all networks.
 
         Args:
             sets: synthetic beats and failure controls, by name.
-            held_out: held-out subsets, by name.
 
         Returns:
-            A classifier for each set, and the discriminative scores of each set and subset, by name.
+            A classifier and the discriminative scores of each set, by name.
         """
         n_classes = len(self.train)
         fitted = [name for name in sets if name != "copy"]  # that of the copy is given
         fits = [partial(fit_classifier, sets[name], n_classes, self.settings) for name in fitted]
-        compared = {**sets, **held_out}
-        pairs = [partial(self._discriminative_score, beats, c) for beats in compared.values() for c in range(n_classes)]
+        pairs = [partial(self._discriminative_score, beats, c) for beats in sets.values() for c in range(n_classes)]
         done: list[Any] = run_in_threads([*fits, *pairs], self.stages.advance)
         networks, scores = done[: len(fits)], np.reshape(done[len(fits) :], (-1, n_classes))
         return (
             {"copy": self.classifier, **dict(zip(fitted, networks, strict=True))},
-            {name: {"discriminative": row.tolist()} for name, row in zip(compared, scores, strict=True)},
+            {name: {"discriminative": row.tolist()} for name, row in zip(sets, scores, strict=True)},
         )
 
     def _discriminative_score(self, beats: BeatSet, c: int) -> float:
@@ -263,9 +262,9 @@ class _Evaluator:
     def _compare(self, real: Sequence[ClassFeatures], fake: Sequence[ClassFeatures]) -> Values:
         """Returns the distances between equally many real held-out and other beats, class by class."""
         rows = []
-        for a, b in zip(real, fake, strict=True):
+        for a, b, within in zip(real, fake, self.train_distance, strict=True):
             n = min(len(a), len(b))
-            rows.append(_distances(a.first(n), b.first(n), self.rng) if n >= MIN_BEATS else {})
+            rows.append(_distances(a.first(n), b.first(n), within, self.rng) if n >= MIN_BEATS else {})
         names = {name for row in rows for name in row}
         return {name: [row.get(name, np.nan) for row in rows] for name in names}
 
@@ -282,11 +281,19 @@ def _tstr_scores(network: Network, held_out: BeatSet, n_classes: int) -> Values:
     }
 
 
-def _distances(real: ClassFeatures, fake: ClassFeatures, rng: np.random.Generator) -> dict[str, float]:
+def _distances_within(train: BeatSet, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns the distances of training beats, at most `BEATS_PER_CLASS`, to the nearest other one."""
+    own = rng.permutation(len(train))[:BEATS_PER_CLASS]
+    return nearest(train.take(own), train, own)[0] if len(own) > 1 else np.empty(0)
+
+
+def _distances(
+    real: ClassFeatures, fake: ClassFeatures, train_distance: NDArray[np.float64], rng: np.random.Generator
+) -> dict[str, float]:
     """Returns the measures of one class that compare distributions."""
     mmd_value, mmd_p = mmd(real.embedding, fake.embedding, rng)
     density, coverage = density_coverage(real.embedding, fake.embedding)
-    ratio, too_close = memorisation(fake.distance, real.distance)
+    ratio, too_close = memorisation(fake.distance, train_distance)
     return {
         "frechet": frechet(real.embedding, fake.embedding),
         "mmd": mmd_value,

@@ -18,7 +18,7 @@ from ecg.evaluation.beat_set import BeatSet
 from ecg.models.blocks import ResidualBlocks
 from ecg.models.network import Network
 
-CLASSIFIER_WIDTH = 48  # channels of the first block; the features before the head are a quarter as wide
+CLASSIFIER_WIDTH = 48  # channels of the first block
 DISCRIMINATOR_WIDTH = 16  # narrower, since it is fitted on few beats
 INFERENCE_BATCH = 1024  # beats
 EARLY_STOP_ACCURACY = 0.98  # above it, more training does not change the conclusion
@@ -68,18 +68,20 @@ class FitSettings:
     Attributes:
         steps: number of batches.
         seed: seed of the initialisation and of the batches.
+        width: channels of the first block; the features before the head are a quarter as wide.
         device: device of the network.
         bfloat16: whether to use bfloat16 where it is precise enough.
     """
 
     steps: int
     seed: int
+    width: int = CLASSIFIER_WIDTH
     device: torch.device = torch.device("cpu")
     bfloat16: bool = False
 
 
 def fit_classifier(
-    beats: BeatSet, n_classes: int, settings: FitSettings, *, hidden: int = CLASSIFIER_WIDTH, batch_size: int = 128
+    beats: BeatSet, n_classes: int, settings: FitSettings, *, batch_size: int = 128
 ) -> EvaluationNetwork:
     """Fits an evaluation network with AdamW and a one-cycle learning rate.
 
@@ -89,8 +91,7 @@ def fit_classifier(
     Args:
         beats: the training beats.
         n_classes: number of classes; some may have no beats.
-        settings: steps, seed, device and precision.
-        hidden: channels of the first block.
+        settings: steps, seed, width, device and precision.
         batch_size: beats in a batch.
 
     Returns:
@@ -98,8 +99,8 @@ def fit_classifier(
     """
     signal, rr, label = (column.to(settings.device) for column in beats.tensors())
     weight = (1 / np.bincount(beats.label, minlength=n_classes).clip(1))[beats.label]
-    network = _initial_network(signal.shape, rr.shape[1], n_classes, hidden, settings.seed).to(settings.device)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
+    network = _initial_network(signal.shape, rr.shape[1], n_classes, settings).to(settings.device)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=settings.steps)
     rng = np.random.default_rng(settings.seed)
     batches = rng.choice(len(label), (settings.steps, batch_size), p=weight / weight.sum())
@@ -114,11 +115,11 @@ def fit_classifier(
     return network.eval()
 
 
-def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, hidden: int, seed: int) -> EvaluationNetwork:
+def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, settings: FitSettings) -> EvaluationNetwork:
     """Returns a network for signals of `shape` (n, C, T) on the CPU. Its initialisation depends on the seed alone."""
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would also seed the GPUs
-        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, n_rr=n_rr, hidden=hidden)
+        torch.default_generator.manual_seed(settings.seed)  # not torch.manual_seed, which would also seed the GPUs
+        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, n_rr=n_rr, hidden=settings.width)
 
 
 def run_in_threads(tasks: Sequence[Callable[[], T]], on_done: Callable[[], None]) -> list[T]:
@@ -185,6 +186,7 @@ def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, settings: FitSetti
     beats = BeatSet(beats.signal, beats.rr, np.repeat([0, 1], n))  # 1 is synthetic
     order = rng.permutation(2 * n)
     halves = beats.take(order[::2]), beats.take(order[1::2])
+    settings = replace(settings, width=DISCRIMINATOR_WIDTH)
     quick = _cross_validated_accuracy(halves, replace(settings, steps=-(-settings.steps // 5)))
     return quick if quick > EARLY_STOP_ACCURACY else _cross_validated_accuracy(halves, settings)
 
@@ -193,6 +195,6 @@ def _cross_validated_accuracy(halves: tuple[BeatSet, BeatSet], settings: FitSett
     """Returns the accuracy over both halves, each predicted by a network that is fitted on the other."""
     correct = 0
     for train, test in (halves, halves[::-1]):
-        network = fit_classifier(train, 2, settings, hidden=DISCRIMINATOR_WIDTH, batch_size=64)
+        network = fit_classifier(train, 2, settings, batch_size=64)
         correct += int((predict_labels(network, test) == test.label).sum())
     return correct / sum(map(len, halves))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from evaluation_factories import BAD_BEATS, HELD_OUT, TRAIN, make_beat_set
+from evaluation_factories import BAD_BEATS, TRAIN, make_beat_set
 from numpy.typing import NDArray
 from scipy.stats import kstest
 
@@ -44,8 +44,11 @@ def test_nearest_returns_the_distance_and_position_of_a_copy() -> None:
     assert distance == pytest.approx([0.01] * 3, rel=1e-4)
 
 
-def distances_to_train(beats: BeatSet) -> NDArray[np.float64]:
-    return nearest(beats, TRAIN)[0]
+def test_a_training_beat_is_not_nearest_to_itself() -> None:
+    own = np.array([3, 50, 7])
+    distance, at = nearest(TRAIN.take(own), TRAIN, own)
+    assert (at != own).all()
+    assert (distance > 1e-3).all()
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,8 @@ def distances_to_train(beats: BeatSet) -> NDArray[np.float64]:
 def test_memorisation_separates_copies_from_real_beats(
     beats: BeatSet, ratios: tuple[float, float], fractions: tuple[float, float]
 ) -> None:
-    ratio, too_close = memorisation(distances_to_train(beats), distances_to_train(HELD_OUT))
+    own = np.arange(len(TRAIN))
+    ratio, too_close = memorisation(nearest(beats, TRAIN)[0], nearest(TRAIN, TRAIN, own)[0])
     assert ratios[0] <= ratio <= ratios[1]
     assert fractions[0] <= too_close <= fractions[1]
 
