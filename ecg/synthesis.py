@@ -156,7 +156,7 @@ def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesi
 def sample_more(cfg: DictConfig, run: Run) -> None:
     """Samples beats of the generator in the run folder `checkpoint`.
 
-    Only `synth`, `seed` and the hardware of `trainer` are taken from `cfg`.
+    Only `synth`, `seed` and the devices of `trainer` are taken from `cfg`.
 
     Raises:
         UserError: the folder holds no fitted generator.
@@ -185,7 +185,7 @@ def read_generator(folder: Path, cfg: DictConfig) -> tuple[Synthesizer, dict[str
     stored = load_config(folder, SynthConfig)
     check_synth(stored)
     fitted = read_fitted(folder)
-    stored.seed, stored.trainer = cfg.seed, cfg.trainer
+    stored.seed, stored.trainer.accelerator = cfg.seed, cfg.trainer.accelerator
     synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
     return synthesizer, asdict(fitted), load_best(folder, synthesizer)
 
