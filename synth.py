@@ -21,7 +21,7 @@ register()
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="synth")
 @job
 def main(cfg: DictConfig) -> float | None:
-    """Fits and evaluates a generator; returns the distance to the validation beats, by which generators are ranked."""
+    """Fits and evaluates a generator; returns the distance to real beats, by which generators are ranked."""
     cfg = resumed(cfg, SynthConfig)
     check_synth(cfg)
     # Importing torch, Lightning and W&B takes seconds, so it waits until the configuration is checked.

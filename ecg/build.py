@@ -390,7 +390,7 @@ def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
 
 
 def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
-    """The Trainer of a generator. The best epoch has the smallest Fréchet distance to the validation beats.
+    """The Trainer of a generator. The best epoch has the smallest Fréchet distance to real beats.
 
     Raises:
         UserError: Lightning refuses the arguments.

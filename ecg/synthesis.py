@@ -74,7 +74,7 @@ class Fitted:
         window: settings of the window.
         beats_sha256: digest of all beats of the source.
         fitted_on: locations of the training beats.
-        chosen_on: locations of the validation beats, which chose the epoch.
+        chosen_on: locations of the validation beats, which chose the epoch unless they are those of other patients.
     """
 
     generator: dict[str, Any]
@@ -124,12 +124,12 @@ class SynthesisResult:
 
     @property
     def distance(self) -> float:
-        """Smallest Fréchet distance to the validation beats, relative to that of training beats."""
+        """Smallest Fréchet distance to real beats after an epoch, relative to that of training beats."""
         return min(self.history.get("val/frechet", []), default=float("nan"))
 
 
 def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesizer, data: BeatDataModule) -> float:
-    """Evaluates the best epoch and writes a synthetic set; returns the distance to the validation beats."""
+    """Evaluates the best epoch and writes a synthetic set; returns the distance to real beats."""
     if not trainer.is_global_zero:
         return float("nan")
     checkpoint = load_best(run.folder, synthesizer)
@@ -177,7 +177,7 @@ def read_generator(folder: Path, cfg: DictConfig) -> tuple[Synthesizer, dict[str
 
     Args:
         folder: the run folder.
-        cfg: the configuration of the sampling; its seed and trainer replace those of the fit.
+        cfg: the configuration of the sampling; its seed and accelerator replace those of the fit.
 
     Raises:
         UserError: a file is missing or damaged, or the files do not match.

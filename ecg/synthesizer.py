@@ -21,7 +21,7 @@ CHUNK = 1024  # beats that are sampled at once; larger chunks need more memory a
 
 
 class Synthesizer(DivergenceCheck):
-    """Fits a generator with Adam, and compares its beats with the validation beats after each epoch.
+    """Fits a generator with Adam, and compares its beats with real beats after each epoch.
 
     Each batch updates one player of the generator, in the order of `generator.update_order`.
 
@@ -35,7 +35,7 @@ class Synthesizer(DivergenceCheck):
         classes: names of the classes.
         record_counts: (n_classes, n_records) number of training beats of each class and record. The records of sampled
             beats follow this distribution.
-        evaluator: compares beats with the validation beats; None for a synthesizer that is not fitted.
+        evaluator: compares beats with real beats; None for a synthesizer that is not fitted.
         lr: learning rate of all players: constant, then a cosine to zero over the second half of the steps.
         betas: of Adam.
         seed: seed of the noise of the compared beats.
@@ -126,7 +126,7 @@ class Synthesizer(DivergenceCheck):
         return items[self.players.index(player)] if isinstance(items, list) else items
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Samples beats of all classes and compares them with the validation beats, in the first batch of an epoch.
+        """Samples beats of all classes and compares them with real beats, in the first batch of an epoch.
 
         Not in `on_validation_epoch_end`, where the averaged weights are no longer in use.
         """

@@ -687,9 +687,7 @@ class FitConfig:
     ema_decay: float | None = key(
         0.999, "decay of the averaged weights, per step; null: no averaging", above=0, below=1
     )
-    n_compared: int = key(
-        300, "beats a class compared with validation beats after an epoch", at_least=1, at_most=100_000
-    )
+    n_compared: int = key(300, "beats a class compared with real beats after an epoch", at_least=1, at_most=100_000)
     n_evaluated: int = key(3000, "beats a class in the final evaluation", at_least=1, at_most=100_000)
     evaluation_steps: int | None = key(
         None,

@@ -1,4 +1,4 @@
-"""Evaluation of a generator after each epoch, on validation beats."""
+"""Evaluation of a generator after each epoch, by real beats that it should resemble."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecg.models.network import Network
 
 
 class EpochEvaluator:
-    """Compares generated beats with validation beats, class by class, and averages over the classes.
+    """Compares generated beats with held-out beats, class by class, and averages over the classes.
 
     The Fréchet distance of each class is divided by that of real training beats, because the distances of the classes
     differ by a factor of ten; the mean over the classes is geometric. Classes with fewer than `MIN_BEATS` validation
@@ -19,12 +19,13 @@ class EpochEvaluator:
 
     Attributes:
         classifier: the network whose features are compared.
-        held_out: the validation beats.
+        held_out: the real beats that generated ones are compared with.
 
     Args:
         classifier: network fitted on training beats, in evaluation mode.
-        train: training beats.
-        held_out: validation beats.
+        train: training beats of the reference.
+        held_out: real beats that generated ones are compared with: validation beats, or training beats that are not in
+            `train`.
         n_classes: number of classes.
         n_compared: number of beats of each class that `evaluate` receives.
         seed: seed of the sampling of the real beats.
@@ -35,7 +36,7 @@ class EpochEvaluator:
     ) -> None:
         self.classifier, self.held_out = classifier, held_out
         rng = np.random.default_rng(seed)
-        self._real: dict[int, tuple[Points, float]] = {}  # class: features of validation beats, reference distance
+        self._real: dict[int, tuple[Points, float]] = {}  # class: features of held-out beats, reference distance
         for c in range(n_classes):
             validation = held_out.of_class(c).sample(BEATS_PER_CLASS, rng)
             training = train.of_class(c).sample(n_compared, rng)
@@ -52,8 +53,8 @@ class EpochEvaluator:
         Returns:
             Means over the classes; NaN where every class is left out:
             "frechet", the Fréchet distance divided by that of real training beats;
-            "coverage", the fraction of the validation beats that have a generated neighbour;
-            "spread", the standard deviation of the features divided by that of the validation beats, near 0 where the
+            "coverage", the fraction of the held-out beats that have a generated neighbour;
+            "spread", the standard deviation of the features divided by that of the held-out beats, near 0 where the
             generator has collapsed.
         """
         rows = [self._evaluate_class(beats.of_class(c), *real) for c, real in self._real.items()]

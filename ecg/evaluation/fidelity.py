@@ -1,6 +1,6 @@
 """Fidelity of synthetic heartbeats: measures, each with a real reference and failure controls, and gates.
 
-The real reference of a measure is its value for real training beats, compared with real held-out beats. A failure
+The real reference of a measure is its value for real training beats in place of synthetic ones. A failure
 control is its value for deliberately bad beats: a copy of the training beats, noise, a flat line, beats of five times
 the amplitude, one beat repeated. A useful measure separates the controls from the reference. Only the two measures of
 memorisation detect the copy. `ecg.evaluation.fidelity_evaluation` computes the measures.
