@@ -30,11 +30,11 @@ def adapt_threads() -> None:
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
-    most, before = _default_threads(), torch.get_num_threads()
-    threads = min(most, max(1, math.ceil(most - _busy_cores() - (1 - SHARE))))
+    most, before, busy = _default_threads(), torch.get_num_threads(), _busy_cores()
+    threads = min(most, max(1, math.ceil(most - busy - (1 - SHARE))))
     if threads != before:
         torch.set_num_threads(threads)
-        log.info("Other processes use the CPU. Threads of this run: %d of %d.", threads, most)
+        log.info("Threads of this run: %d of %d, since other processes use %.1f cores.", threads, most, busy)
 
 
 @cache
