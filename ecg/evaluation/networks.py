@@ -29,8 +29,8 @@ _GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global g
 class EvaluationNetwork(Network):
     """Three strided convolutions, the mean over time, and one linear layer that also receives the RR features.
 
-    It draws no random numbers in training, so that networks in several threads do not depend on one another. A fit takes
-    a quarter of the time of one with the residual blocks of `ecg.models`, and separates the classes as well.
+    It draws no random numbers in training, so that networks in several threads do not depend on one another. Its fit
+    takes a quarter of the time of a fit with the residual blocks of `ecg.models`, and separates the classes as well.
 
     Time axis: T -> ceil(T / 2) -> ceil(T / 4) -> ceil(T / 8).
 
@@ -49,7 +49,7 @@ class EvaluationNetwork(Network):
             *_strided(n_channels, hidden, kernel_size=7),
             *_strided(hidden, hidden, kernel_size=5),
             *_strided(hidden, hidden // 2, kernel_size=5),
-        ).to(memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rr_norm = nn.BatchNorm1d(n_rr, affine=False) if n_rr else nn.Identity()
         self.linear = nn.Linear(hidden // 2 + n_rr, n_classes)
 
