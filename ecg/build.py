@@ -29,8 +29,9 @@ from ecg.checkpoints import AtomicCheckpointIO
 from ecg.classifier import Classifier
 from ecg.config.schema import ClassWeights, WindowName
 from ecg.config.stored import portable_config, schema_targets
+from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
-from ecg.data.datamodule import Batch, BeatDataModule
+from ecg.data.datamodule import BeatDataModule
 from ecg.data.protocols.protocol import Protocol, Split
 from ecg.data.source import Source
 from ecg.data.window import CenteredWindow, KaggleWindow, Window
@@ -40,6 +41,8 @@ from ecg.evaluation.epoch_evaluator import EpochEvaluator
 from ecg.evaluation.networks import FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator
+from ecg.models.beat_sequence import BeatSequence
+from ecg.models.network import Network
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
 from ecg.threads import adapt_threads
@@ -68,14 +71,13 @@ def window(cfg: DictConfig) -> Window:
     data = cfg.data
     if data.window == WindowName.kaggle:
         return KaggleWindow(lead=data.get("lead", "first"))
-    return CenteredWindow(
-        lead=data.lead, before=data.before, after=data.after, sfreq=data.sfreq, difference=data.difference
-    )
+    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads")}
+    return CenteredWindow(**of_beats, features=data.features.value)
 
 
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
-    of_the_window = ("window", "lead", "before", "after", "sfreq", "difference")
+    of_the_window = ("window", "lead", "leads", "before", "after", "sfreq", "difference", "features", "context")
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}
@@ -123,6 +125,7 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
         seed=cfg.seed,
         class_power=balance.class_power,
         balanced=balance(training),
+        context=cfg.data.get("context", 0),
     )
 
 
@@ -199,14 +202,13 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     Raises:
         UserError: the beats are too short for the network.
     """
-    _, n_channels, n_times = data.beats.signal.shape
+    n_times = data.beats.signal.shape[2]
     classes = data.split.classes
-    sizes = {"n_channels": n_channels, "n_times": n_times, "n_classes": len(classes), "n_rr": data.beats.rr.shape[1]}
     known = cfg.model._target_ in schema_targets()  # the memory of other networks is not estimated
     if known:
-        require_space_for_parameters(lambda: _instantiate(cfg.model, **sizes), Path(cfg.paths.run_dir), "model.hidden")
+        require_space_for_parameters(lambda: _network(cfg, data), Path(cfg.paths.run_dir), "model.hidden")
     pl.seed_everything(cfg.seed, verbose=False)
-    network = _instantiate(cfg.model, **sizes)
+    network = _network(cfg, data)
     if n_times < network.min_times:
         raise UserError(
             f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
@@ -215,9 +217,11 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     if known:
         batch_size = min(cfg.optimizer.batch_size, len(data.train_positions))
         beats = Batch(*(column[data.train_positions[:PROBE]] for column in data.tensors))
+        if data.context:
+            beats = Batch(*(column.unsqueeze(0) for column in beats))
         require_step_memory(
             network,
-            lambda probe: [probe(beats.signal, beats.rr)],
+            lambda probe: list(probe.training_logits(beats.signal, beats.rr)),
             batch_size,
             _gpu_memory(cfg),
             "optimizer.batch_size or model.hidden",
@@ -232,6 +236,18 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
         transforms=transforms(cfg, data),
         mix=mix(cfg, data),
     )
+
+
+def _network(cfg: DictConfig, data: BeatDataModule) -> Network:
+    """The network for these beats; in context, with the sequence layer."""
+    (_, n_channels, n_times), n_rr = data.beats.signal.shape, data.beats.rr.shape[1]
+    n_classes = len(data.split.classes)
+    sizes = {"n_channels": n_channels, "n_times": n_times, "n_classes": n_classes}
+    if not data.context:
+        network: Network = _instantiate(cfg.model, **sizes, n_rr=n_rr)
+        return network
+    encoder = _instantiate(cfg.model, **sizes, n_rr=0)
+    return BeatSequence(encoder, n_rr=n_rr, n_classes=n_classes, **cfg.sequence)
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:

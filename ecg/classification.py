@@ -23,6 +23,7 @@ from ecg.checkpoints import load_weights
 from ecg.classifier import Classifier
 from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
+from ecg.data.sequences import WholeRecords
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
 from ecg.evaluation.scores import Metrics, RunMetrics, Score
@@ -123,12 +124,25 @@ def predict_logits(
     One process predicts all beats: a distributed sampler would repeat some of them to fill the last batch.
     """
     classifier.eval().to(device)
+    if data.context:
+        return _predict_records(classifier, data, positions, device)
     beats = BeatTensors(data.tensors, positions)
     parts = []
     for index in torch.arange(len(positions)).split(batch_size):
         batch = beats[index]
         parts.append(classifier.network(batch.signal.to(device), batch.rr.to(device)).float().cpu())
     return torch.cat(parts)
+
+
+def _predict_records(
+    classifier: Classifier, data: BeatDataModule, positions: Positions, device: torch.device
+) -> Tensor:
+    """Logits (n, n_classes) of the beats at `positions`, from whole records."""
+    records = WholeRecords(data.tensors, positions)
+    logits = torch.empty(len(data.tensors.label), len(data.split.classes))
+    for run, batch in zip(records.runs, records, strict=True):
+        logits[run] = classifier.network(batch.signal.to(device), batch.rr.to(device))[0].float().cpu()
+    return logits[torch.from_numpy(positions)]
 
 
 def best_logit_shift(logits: Tensor, label: Tensor, log_prior: Tensor) -> float:

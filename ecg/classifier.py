@@ -11,9 +11,11 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from ecg.checkpoints import require_same_weights
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.divergence import DivergenceCheck
 from ecg.models.network import Network
+
+AUXILIARY_WEIGHT = 0.3  # of the loss of an auxiliary output
 
 
 class Classifier(DivergenceCheck):
@@ -70,12 +72,27 @@ class Classifier(DivergenceCheck):
         """
         signal, rr, label, _ = batch
         if self.transforms:
-            signal, rr = self.transforms(signal, rr)
+            signal, rr = self._transformed(signal, rr)
         if self.mix:
             signal, rr, label = self.mix(signal, rr, label)
-        loss: Tensor = self.loss(self.network(signal, rr), label)
+        logits, *auxiliary = self.network.training_logits(signal, rr)
+        loss = self._loss(logits, label)
+        for other in auxiliary:
+            loss = loss + AUXILIARY_WEIGHT * self._loss(other, label)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.label), sync_dist=True)
         self.record_loss(loss, batch_idx)
+        return loss
+
+    def _transformed(self, signal: Tensor, rr: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns transformed signals and features; the transforms know no sequences of beats."""
+        assert self.transforms is not None
+        shape = rr.shape[:-1]  # (B,), or (B, L) in context
+        signal, rr = self.transforms(signal.reshape(-1, *signal.shape[-2:]), rr.reshape(-1, rr.shape[-1]))
+        return signal.reshape(*shape, *signal.shape[-2:]), rr.reshape(*shape, rr.shape[-1])
+
+    def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Returns the loss of logits (B, n_classes) and labels or, in context, (B, L, n_classes) and labels (B, L)."""
+        loss: Tensor = self.loss(logits.flatten(0, -2), label.flatten() if logits.ndim == 3 else label)
         return loss
 
     def divergence_message(self, batch: int) -> str:
@@ -87,9 +104,11 @@ class Classifier(DivergenceCheck):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs the loss, and accumulates the predictions for the scores of the epoch."""
-        logits = self(batch)
-        self.log("val/loss", self.loss(logits, batch.label), batch_size=len(batch.label), sync_dist=True)
-        self.validation_scores.update(logits.float(), batch.label)
+        label = batch.label.flatten()
+        has_label = label >= 0
+        logits, label = self(batch).flatten(0, -2)[has_label], label[has_label]
+        self.log("val/loss", self.loss(logits, label), batch_size=len(label), sync_dist=True)
+        self.validation_scores.update(logits.float(), label)
 
     def on_validation_epoch_end(self) -> None:
         """Logs macro-F1, accuracy and the F1 score of each class, computed over all validation beats."""

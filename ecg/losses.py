@@ -1,6 +1,6 @@
 """Losses of the classifiers, with class weights.
 
-Input: logits (B, n_classes); labels (B,), or class probabilities (B, n_classes) of mixed beats. Output: a scalar.
+Input: logits (B, n_classes); labels (B,), where negative ones are ignored, or class probabilities (B, n_classes) of mixed beats. Output: a scalar.
 """
 
 from __future__ import annotations
@@ -66,8 +66,13 @@ class Focal(CrossEntropy):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Logits (B, n_classes), labels (B,) or class probabilities (B, n_classes) -> scalar."""
         log_p = torch.log_softmax(logits.float(), dim=-1)  # (B, n_classes)
-        probability = F.one_hot(target, logits.shape[1]) if target.ndim == 1 else target  # (B, n_classes)
+        probability = target if target.ndim == 2 else _one_hot(target, logits.shape[1])  # (B, n_classes)
         # The smoothed cross-entropy of each class, as if it were the label.
         ce = -(1 - self.label_smoothing) * log_p - self.label_smoothing * log_p.mean(dim=-1, keepdim=True)
         alpha = probability * self.weight
         return (alpha * (1 - log_p.exp()) ** self.gamma * ce).sum() / alpha.sum()
+
+
+def _one_hot(label: Tensor, n_classes: int) -> Tensor:
+    """Returns the probabilities (B, n_classes) of labels (B,); zeros for a negative label."""
+    return F.one_hot(label.clamp(min=0), n_classes) * (label >= 0).unsqueeze(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ecg.checkpoints import require_same_weights
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.divergence import DivergenceCheck
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator

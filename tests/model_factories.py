@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ecg.config.schema import SCHEMAS, GeneratorConfig
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.data.features import rr_features
 from ecg.evaluation.beat_set import BeatSet
 from ecg.generators.canvas import Canvas

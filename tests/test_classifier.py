@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ecg.classification import LOGIT_SHIFTS, best_logit_shift
 from ecg.classifier import Classifier
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.errors import UserError
 from ecg.losses import CrossEntropy
 from ecg.models.network import Network

@@ -31,7 +31,7 @@ from ecg.augmentation.transforms.waveform import Waveform
 from ecg.callbacks import AveragedWeights
 from ecg.classifier import Classifier
 from ecg.config.schema import SCHEMAS
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.generators.lstm_gan import LSTMGAN, ClassOrder
 from ecg.models.blocks import LSTM
 

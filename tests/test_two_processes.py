@@ -20,7 +20,7 @@ from ecg import build
 from ecg.callbacks import AveragedWeights, BatchSeed
 from ecg.classifier import Classifier
 from ecg.config.schema import SCHEMAS
-from ecg.data.datamodule import Batch
+from ecg.data.batch import Batch
 from ecg.synthesizer import Synthesizer
 
 N_STEPS = 3

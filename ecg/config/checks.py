@@ -24,6 +24,7 @@ def check_train(cfg: DictConfig) -> None:
     """
     _check_common(cfg)
     _check_augmentation(cfg)
+    _check_context(cfg)
 
 
 def check_synth(cfg: DictConfig) -> None:
@@ -35,6 +36,12 @@ def check_synth(cfg: DictConfig) -> None:
     _check_common(cfg)
     if cfg.checkpoint and cfg.resume:
         raise UserError("checkpoint and resume exclude each other: checkpoint samples beats, resume continues a fit.")
+    for name, value in (("leads", 1), ("context", 0), ("features", "rr")):
+        if cfg.data.get(name, value) != value:
+            raise UserError(
+                f"data.{name} is {cfg.data[name]}. Generators make single beats of one lead with RR features: use "
+                f"data.{name}={value}."
+            )
     if cfg.synth.csv and not cfg.checkpoint and cfg.data.window != WindowName.kaggle:
         raise UserError(
             f"synth.csv=true needs beats of the window kaggle, and data.window is {cfg.data.window}. "
@@ -130,6 +137,28 @@ def _check_protocol(cfg: DictConfig) -> None:
             f"protocol.fold is {protocol.fold}. Valid folds: 0 to {protocol.n_folds - 1}, "
             f"since protocol.n_folds is {protocol.n_folds}."
         )
+
+
+def _check_context(cfg: DictConfig) -> None:
+    data, augmentation = cfg.data, cfg.augmentation
+    if data.window == WindowName.kaggle:
+        for name, value in (("leads", 1), ("context", 0), ("features", "rr")):
+            if data.get(name, value) != value:
+                raise UserError(f"data.{name} is {data[name]}, which needs data.window=centered.")
+    if not data.get("context", 0):
+        return
+    if not getattr(OmegaConf.get_type(augmentation.balance), "keeps_beats", False):
+        raise UserError(
+            f"data.context is {data.context}, and this balance method adds, removes or samples single beats. Use "
+            "augmentation/balance=none."
+        )
+    transforms = augmentation.transforms
+    for key in ("mixup.limit", "cutmix.limit", "resample.warp"):
+        if OmegaConf.select(transforms, key):
+            raise UserError(
+                f"data.context is {data.context}, and augmentation.transforms.{key} changes single beats in a way that "
+                f"does not fit their neighbours. Set augmentation.transforms.{key}=0."
+            )
 
 
 def _has_kaggle_split(data: DictConfig) -> bool:

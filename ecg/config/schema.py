@@ -27,6 +27,13 @@ class WindowName(StrEnum):
     centered = "centered"
 
 
+class Features(StrEnum):
+    """Features of a beat that are computed from its record."""
+
+    rr = "rr"  # eight RR features
+    rhythm_and_shape = "rhythm_and_shape"  # rhythm features, and shape features of each lead
+
+
 class ClassWeights(StrEnum):
     """Weight in the loss of a class of n beats; the largest class has n_max."""
 
@@ -72,7 +79,17 @@ class DataConfig:
     sfreq: float = key(
         120.0, "Hz (centered): a third of MIT-BIH's rate, as in the Kaggle set", at_least=20, at_most=2000
     )
-    difference: bool = key(True, "second channel (centered): the beat minus the median beat of its record")
+    difference: bool = key(True, "second channel of each lead (centered): the beat minus the record's median beat")
+    leads: int = key(1, "leads (centered); a second lead that a record does not have is zero", at_least=1, at_most=2)
+    features: Features = key(
+        Features.rr, "rr | rhythm_and_shape (centered); the latter use the whole record, without labels"
+    )
+    context: int = key(
+        0,
+        "beats before and after each beat that the network receives (centered); 0: none",
+        at_least=0,
+        at_most=1000,
+    )
 
 
 @dataclass
@@ -222,6 +239,8 @@ class BalanceConfig:
 @dataclass
 class NoBalanceConfig(BalanceConfig):
     """The training beats are used as they are."""
+
+    keeps_beats: ClassVar[bool] = True  # whether the training beats are used as they are
 
     _target_: str = "ecg.augmentation.balance.none.NoBalance"
 
@@ -419,6 +438,18 @@ class CNNLSTMAttentionConfig(CNNLSTMConfig):
 
 
 @dataclass
+class SequenceConfig:
+    """The sequence layer that classifies beats in context, if data.context is not 0."""
+
+    hidden: int = key(64, "width of the GRU in each direction", at_least=4, at_most=4096)
+    encoded: int = key(32, "features of each beat's waveform that the GRU receives", at_least=1, at_most=4096)
+    dropout: float = key(0.3, "dropout before and after the GRU", at_least=0, below=1)
+    encoder_dropout: float = key(
+        0.3, "fraction of the training sequences without waveform, so that the rhythm is learned", at_least=0, below=1
+    )
+
+
+@dataclass
 class CrossEntropyConfig:
     """Cross-entropy."""
 
@@ -592,6 +623,7 @@ class TrainConfig:
     protocol: Any = MISSING
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     model: Any = MISSING
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
     loss: Any = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)

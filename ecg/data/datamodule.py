@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -13,28 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ecg.data.balanced import BalancedBeats
+from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
 from ecg.data.protocols.protocol import Protocol, Split
+from ecg.data.sequences import TrainingSequences, WholeRecords
 from ecg.data.source import Source
 from ecg.data.window import Window
 
 DEVICE_FRACTION = 0.25  # of the free memory of a GPU that the beats may take
-
-
-class Batch(NamedTuple):
-    """B beats.
-
-    Attributes:
-        signal: (B, C, T) float32.
-        rr: (B, R) float32, RR features.
-        label: (B,) int64, index into the classes of the split.
-        record: (B,) int64, index into the records of the data module; -1 for beats that a balance method added.
-    """
-
-    signal: Tensor
-    rr: Tensor
-    label: Tensor
-    record: Tensor
 
 
 class BeatTensors(Dataset[Batch]):
@@ -78,6 +63,7 @@ class BatchSampler(Sampler[Tensor]):
         rank: index of this process.
         world_size: number of processes.
         device: device of the indices.
+        n_used: beats of an epoch, the first of its order; None for all.
     """
 
     def __init__(
@@ -91,8 +77,10 @@ class BatchSampler(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
         device: torch.device | None = None,
+        n_used: int | None = None,
     ) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.n_used = n if n_used is None else n_used
         self.weight = None if weight is None else weight / weight.sum()
         self.rank, self.world_size, self.device = rank, world_size, device
         self.epoch = 0
@@ -104,8 +92,8 @@ class BatchSampler(Sampler[Tensor]):
     def __len__(self) -> int:
         if self.shuffle:
             # If the beats do not fill one batch for each process, the only batch is smaller.
-            return max(1, self.n // (self.batch_size * self.world_size))
-        n_own = len(range(self.rank, self.n, self.world_size))
+            return max(1, self.n_used // (self.batch_size * self.world_size))
+        n_own = len(range(self.rank, self.n_used, self.world_size))
         return -(-n_own // self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -114,7 +102,7 @@ class BatchSampler(Sampler[Tensor]):
             rng = np.random.default_rng([self.seed, self.epoch])
             sampled = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
             order = torch.from_numpy(sampled)
-        own = order[self.rank :: self.world_size].to(self.device)  # once an epoch, not once a batch
+        own = order[: self.n_used][self.rank :: self.world_size].to(self.device)  # once an epoch, not once a batch
         for i in range(len(self)):
             yield own[i * self.batch_size : (i + 1) * self.batch_size]
 
@@ -132,6 +120,8 @@ class BeatDataModule(pl.LightningDataModule):
         seed: seed of the order of the training beats.
         class_power: a class with n training beats is sampled in proportion to n ** class_power; 1 uses each beat once.
         balanced: result of a balance method; None for the training beats as they are.
+        context: beats before and after each beat that the network receives; 0 for single beats. See
+            `ecg.data.sequences`. A batch then has as many sequences as fill `batch_size` beats, at least one.
         eval_batch_size: validation and test beats per step.
 
     Attributes:
@@ -153,13 +143,14 @@ class BeatDataModule(pl.LightningDataModule):
         seed: int,
         class_power: float = 1.0,
         balanced: BalancedBeats | None = None,
+        context: int = 0,
         eval_batch_size: int = 1024,
     ) -> None:
         super().__init__()
         self.beats, self.split = beats, split
         self.source, self.window, self.protocol = source, window, protocol
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.seed, self.class_power = seed, class_power
+        self.seed, self.class_power, self.context = seed, class_power, context
         self.labels = split.labels(beats)
         self.records, record = np.unique(beats.record, return_inverse=True)
         arrays = (beats.signal, beats.rr, self.labels, record.astype(np.int64))
@@ -191,15 +182,21 @@ class BeatDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Returns the training beats, in a new order each epoch."""
+        if self.context:
+            return self._sequence_loader()
         return self._loader(self.train_positions, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Returns the validation beats, in order."""
-        return self._loader(self.split.validation, shuffle=False)
+        """Returns the validation beats, in order; in context, the records that contain them."""
+        return (
+            self._record_loader(self.split.validation)
+            if self.context
+            else self._loader(self.split.validation, shuffle=False)
+        )
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Returns the test beats, in order."""
-        return self._loader(self.split.test, shuffle=False)
+        """Returns the test beats, in order; in context, the records that contain them."""
+        return self._record_loader(self.split.test) if self.context else self._loader(self.split.test, shuffle=False)
 
     def _loader(self, positions: Positions, shuffle: bool) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -218,6 +215,28 @@ class BeatDataModule(pl.LightningDataModule):
         copied = device.type == "cuda" and tensors is self.tensors  # batch by batch; pinned memory is copied faster
         # Without worker processes, which would copy beats that are in memory already.
         return DataLoader(BeatTensors(tensors, positions), sampler=sampler, batch_size=None, pin_memory=copied)
+
+    def _sequence_loader(self) -> DataLoader[Batch]:
+        """Returns random training sequences, in an epoch as many as fill the training beats."""
+        trainer, length = self.trainer, 2 * self.context + 1
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        sequences = TrainingSequences(self._tensors_for(device), self.train_positions, length)
+        sampler = BatchSampler(
+            len(sequences),
+            max(1, self.batch_size // length),
+            shuffle=True,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            device=sequences.starts.device,
+            n_used=max(1, min(len(sequences), len(self.train_positions) // length)),
+        )
+        return DataLoader(sequences, sampler=sampler, batch_size=None)
+
+    def _record_loader(self, positions: Positions) -> DataLoader[Batch]:
+        """Returns the whole records that contain the beats at `positions`."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return DataLoader(WholeRecords(self._tensors_for(device), positions), batch_size=None)
 
     def _tensors_for(self, device: torch.device) -> Batch:
         """Returns all beats on a GPU, if its memory suffices; else those in the memory of the host."""

@@ -30,6 +30,8 @@ from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
 from ecg.data.features import RR_FEATURES, rr_features
 from ecg.data.recording import Recording
+from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
+from ecg.data.shape_features import SHAPE_FEATURES, shape_features
 from ecg.errors import UserError
 
 KAGGLE_TIMES = 187
@@ -139,20 +141,25 @@ class CenteredWindow(Window):
         before: s before the R peak.
         after: s after the R peak.
         sfreq: sampling rate of the beats in Hz.
-        difference: whether a second channel holds the beat minus the median beat of its record. It needs all beats of
-            the record, but no labels.
+        difference: whether a second channel of each lead holds the beat minus the median beat of its record. It needs
+            all beats of the record, but no labels.
+        leads: 1, or 2 for the lead and the next other lead of the recording. A second lead that the recording does not
+            have is zero.
+        features: "rr" for the eight RR features, or "rhythm_and_shape" for the rhythm features and, of each lead, the
+            shape features. The latter need all beats of the record, but no labels.
     """
 
     name = "centered"
     padded = False
     highpass_hz = 0.5  # respiration and electrode drift lie below
     older_annotations = False
-    n_rr = len(RR_FEATURES)
 
     before: float
     after: float
     sfreq: float
     difference: bool
+    leads: int = 1
+    features: str = "rr"
 
     @property
     def n_times(self) -> int:
@@ -162,7 +169,14 @@ class CenteredWindow(Window):
     @property
     def n_channels(self) -> int:
         """See `Window`."""
-        return 2 if self.difference else 1
+        return self.leads * (2 if self.difference else 1)
+
+    @property
+    def n_rr(self) -> int:
+        """See `Window`."""
+        if self.features == "rr":
+            return len(RR_FEATURES)
+        return len(RHYTHM_FEATURES) + self.leads * len(SHAPE_FEATURES)
 
     @property
     def peak(self) -> int:
@@ -172,18 +186,38 @@ class CenteredWindow(Window):
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
         ratio = _resampling_ratio(recording, self.sfreq)
-        x = self._preprocess(recording, ratio)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
         peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
+        leads = self._preprocess(recording, ratio)
+        channels = [channel for x in leads for channel in self._channels(x, peaks)]
+        features = self._features(leads, peaks, recording.sample[positions] / recording.sfreq)
+        return _beats(recording, positions, np.stack(channels, axis=1), features, self.sfreq)
+
+    def _channels(self, x: NDArray[np.float64], peaks: Positions) -> list[NDArray[np.float32]]:
+        """Returns the channels (n, T) of a lead (n_samples,)."""
         offsets = np.arange(self.n_times) - self.peak  # (T,)
         signal = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
-        channels = [signal, signal - np.median(signal, axis=0)] if self.difference else [signal]
-        rr = rr_features(recording.sample[positions] / recording.sfreq)
-        return _beats(recording, positions, np.stack(channels, axis=1), rr, self.sfreq)
+        return [signal, signal - np.median(signal, axis=0)] if self.difference else [signal]
 
-    def _preprocess(self, recording: Recording, ratio: Fraction) -> NDArray[np.float64]:
-        """Returns the lead at `ratio` times its sampling rate, filtered and standardised."""
-        x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
+    def _features(
+        self, leads: list[NDArray[np.float64]], peaks: Positions, time: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Returns the features (n, R) of the beats with R peaks at the samples `peaks` (n,) or `time` (n,) in s."""
+        if self.features == "rr":
+            return rr_features(time)
+        shapes = [shape_features(x, peaks, self.sfreq) for x in leads]
+        return np.concatenate([rhythm_features(time), *shapes], axis=1)
+
+    def _preprocess(self, recording: Recording, ratio: Fraction) -> list[NDArray[np.float64]]:
+        """Returns the leads (n_samples,) at `ratio` times their sampling rate, filtered and standardised."""
+        first = lead_index(recording, self.lead)
+        others = [i for i in range(len(recording.leads)) if i != first]
+        leads = [self._preprocess_lead(recording, i, ratio) for i in [first, *others][: self.leads]]
+        return leads + [np.zeros_like(leads[0])] * (self.leads - len(leads))
+
+    def _preprocess_lead(self, recording: Recording, index: int, ratio: Fraction) -> NDArray[np.float64]:
+        """Returns a lead (n_samples,) at `ratio` times its sampling rate, filtered and standardised."""
+        x = recording.signal[index].astype(np.float64)
         if x.size < recording.sfreq:
             raise UserError(
                 f"Record {recording.name} has {x.size} samples at {recording.sfreq:g} Hz. A record must be at least "

@@ -59,9 +59,14 @@ class EvaluationNetwork(Network):
         features = self.layers(x).mean(dim=(2, 3))  # (B, hidden // 2, 1, T / 8) -> (B, hidden // 2)
         return torch.cat([features, self.rr_norm(rr)], dim=1)
 
-    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
-        logits: Tensor = self.linear(self.embed(signal, rr))
+    @property
+    def n_embedded(self) -> int:
+        """See `Network`."""
+        return self.linear.in_features
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        """Features (B, hidden // 2 + R) -> logits (B, n_classes)."""
+        logits: Tensor = self.linear(embedded)
         return logits
 
 

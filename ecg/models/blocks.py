@@ -115,6 +115,7 @@ class Head(nn.Module):
 
     def __init__(self, *, n_features: int, n_rr: int, n_classes: int, dropout: float) -> None:
         super().__init__()
+        self.n_features, self.n_embedded = n_features, n_features + n_rr
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(n_features, n_classes)
         # RR intervals in seconds and their ratios have different scales.
@@ -127,13 +128,13 @@ class Head(nn.Module):
         """Waveform features (B, n_features), RR features (B, n_rr) -> (B, n_features + n_rr), RR standardised."""
         return features if self.rr_norm is None else torch.cat([features, self.rr_norm(rr)], dim=1)
 
-    def forward(self, features: Tensor, rr: Tensor) -> Tensor:
-        """Waveform features (B, n_features), RR features (B, n_rr) -> logits (B, n_classes)."""
-        logits: Tensor = self.linear(self.dropout(features))
-        if self.rr_norm is None or self.rr_branch is None:
+    def forward(self, embedded: Tensor) -> Tensor:
+        """Features (B, n_features + n_rr) that `embed` returns -> logits (B, n_classes)."""
+        logits: Tensor = self.linear(self.dropout(embedded[:, : self.n_features]))
+        if self.rr_branch is None:
             return logits
         if self.training:
             keep = torch.rand(len(logits), 1, device=logits.device) >= RR_ONLY  # (B, 1)
             logits = logits * keep
-        rr_logits: Tensor = self.rr_branch(self.rr_norm(rr))
+        rr_logits: Tensor = self.rr_branch(embedded[:, self.n_features :])
         return logits + rr_logits

@@ -61,9 +61,14 @@ class CNNLSTM(Network):
         """Signals (B, C, T), RR features (B, R) -> (B, 2 * hidden + R), or (B, hidden + R) over channels."""
         return self.head.embed(self._features(signal), rr)
 
-    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
-        logits: Tensor = self.head(self._features(signal), rr)
+    @property
+    def n_embedded(self) -> int:
+        """See `Network`."""
+        return self.head.n_embedded
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        """See `Network`."""
+        logits: Tensor = self.head(embedded)
         return logits
 
     def _features(self, signal: Tensor) -> Tensor:

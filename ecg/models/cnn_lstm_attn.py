@@ -67,9 +67,14 @@ class CNNLSTMAttention(Network):
         """Signals (B, C, T), RR features (B, R) -> (B, hidden + R)."""
         return self.head.embed(self._features(signal), rr)
 
-    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> logits (B, n_classes)."""
-        logits: Tensor = self.head(self._features(signal), rr)
+    @property
+    def n_embedded(self) -> int:
+        """See `Network`."""
+        return self.head.n_embedded
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        """See `Network`."""
+        logits: Tensor = self.head(embedded)
         return logits
 
     def attention(self, signal: Tensor) -> Tensor:

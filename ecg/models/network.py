@@ -31,7 +31,15 @@ class Network(nn.Module, ABC):
             rr: (B, R) RR features; R may be 0.
         """
 
+    @property
     @abstractmethod
+    def n_embedded(self) -> int:
+        """Number of these features, D."""
+
+    @abstractmethod
+    def classify(self, embedded: Tensor) -> Tensor:
+        """Returns the logits (B, n_classes) of the features (B, D) that `embed` returns."""
+
     def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
         """Returns the logits (B, n_classes).
 
@@ -39,3 +47,8 @@ class Network(nn.Module, ABC):
             signal: (B, C, T), T at least `min_times`.
             rr: (B, R) RR features; R may be 0.
         """
+        return self.classify(self.embed(signal, rr))
+
+    def training_logits(self, signal: Tensor, rr: Tensor) -> tuple[Tensor, ...]:
+        """Returns the logits, then those of auxiliary outputs, which are used in training only."""
+        return (self(signal, rr),)

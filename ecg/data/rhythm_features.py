@@ -1,0 +1,163 @@
+"""Rhythm features of a beat: functions of the times of the R peaks of its record. They need no labels.
+
+    beat      i-2          i-1               i                   i+1           i+2
+    time   ----R------------R----------------R--------------------R-------------R----
+               |-- prev2 ---|----- prev -----|------- next -------|--- next2 ---|
+
+An interval that is missing at an end of the record is replaced by the median interval. All ratios are natural
+logarithms, so that a doubled and a halved interval are equally far from 0.
+
+A mean over the past uses the intervals that end at earlier beats: prev of beat i itself is excluded, so that a premature
+beat does not change the mean that it is compared with. A mean around a beat uses both sides.
+
+Sources: the ratios to a running mean of 32 intervals and RR_next / RR are those of Saenz-Cogollo & Agelet 2020, Comput
+Biol Med 127; the means over 80 and 400 intervals those of Farag 2023, Sensors 23(3):1365; the mean over the record that
+of de Chazal et al. 2004, IEEE Trans Biomed Eng 51(7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
+LARGEST_Z = 8.0  # standard deviations
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """RR intervals of the n beats of a record, in seconds.
+
+    Attributes:
+        prev: (n,) interval before each beat.
+        next: (n,) interval after each beat.
+    """
+
+    prev: FloatArray
+    next: FloatArray
+
+    @staticmethod
+    def between(time: FloatArray) -> Intervals:
+        """Returns the intervals between R peaks at `time` (n,), in seconds; n is at least 2."""
+        rr = np.clip(np.diff(time), *RR_RANGE)
+        median = np.median(rr)
+        return Intervals(prev=np.append(median, rr), next=np.append(rr, median))
+
+    @cached_property
+    def prev2(self) -> FloatArray:
+        """(n,) interval before the previous beat."""
+        return np.append(self.next[-1], self.prev[:-1])
+
+    @cached_property
+    def next2(self) -> FloatArray:
+        """(n,) interval after the next beat."""
+        return np.append(self.next[1:], self.prev[0])
+
+    @cached_property
+    def change(self) -> FloatArray:
+        """(n,) absolute difference of the interval before each beat from the one before that."""
+        return np.abs(np.diff(self.prev, prepend=self.prev[0]))
+
+    @cached_property
+    def past16(self) -> FloatArray:
+        """(n,) mean of the 16 intervals before `prev`."""
+        return mean_of_past(self.prev, 16)
+
+    @cached_property
+    def past32(self) -> FloatArray:
+        """(n,) mean of the 32 intervals before `prev`."""
+        return mean_of_past(self.prev, 32)
+
+    @cached_property
+    def around80(self) -> FloatArray:
+        """(n,) mean of 80 intervals around the beat."""
+        return mean_around(self.prev, 80)
+
+    @cached_property
+    def around400(self) -> FloatArray:
+        """(n,) mean of 400 intervals around the beat."""
+        return mean_around(self.prev, 400)
+
+    @cached_property
+    def record(self) -> float:
+        """Mean of all intervals."""
+        return float(self.prev.mean())
+
+
+def _log_ratio(x: FloatArray, to: FloatArray | float) -> FloatArray:
+    ratio: FloatArray = np.log(x / to)
+    return ratio
+
+
+def _deviation(rr: Intervals) -> FloatArray:
+    """Returns (prev - mean) / std, both over the 32 intervals before."""
+    variance = mean_of_past(rr.prev**2, 32) - rr.past32**2
+    deviation: FloatArray = (rr.prev - rr.past32) / np.sqrt(np.maximum(variance, 1e-4))
+    return np.clip(deviation, -LARGEST_Z, LARGEST_Z)
+
+
+# The name of a feature is its formula.
+_FORMULAS: dict[str, Callable[[Intervals], FloatArray]] = {
+    "prev in s": lambda rr: rr.prev,
+    "next in s": lambda rr: rr.next,
+    "log(prev / mean(past 16))": lambda rr: _log_ratio(rr.prev, rr.past16),
+    "log(next / mean(past 16))": lambda rr: _log_ratio(rr.next, rr.past16),
+    "log(prev / mean(past 32))": lambda rr: _log_ratio(rr.prev, rr.past32),
+    "log(next / mean(past 32))": lambda rr: _log_ratio(rr.next, rr.past32),
+    "log(prev / mean(around 80))": lambda rr: _log_ratio(rr.prev, rr.around80),
+    "log(next / mean(around 80))": lambda rr: _log_ratio(rr.next, rr.around80),
+    "log(prev / mean(around 400))": lambda rr: _log_ratio(rr.prev, rr.around400),
+    "log(next / mean(around 400))": lambda rr: _log_ratio(rr.next, rr.around400),
+    "log(prev / mean(record))": lambda rr: _log_ratio(rr.prev, rr.record),
+    "log(next / mean(record))": lambda rr: _log_ratio(rr.next, rr.record),
+    "(prev - mean(past 32)) / std(past 32)": _deviation,
+    "log(next / prev)": lambda rr: _log_ratio(rr.next, rr.prev),
+    "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),
+    "log(next2 / next)": lambda rr: _log_ratio(rr.next2, rr.next),
+    "log(prev / median(around 17))": lambda rr: _log_ratio(rr.prev, median_filter(rr.prev, 17, mode="nearest")),
+    "mean(|diff(prev)|, around 30) / mean(record)": lambda rr: mean_around(rr.change, 30) / rr.record,
+    "mean(|diff(prev)|, around 200) / mean(record)": lambda rr: mean_around(rr.change, 200) / rr.record,
+}
+RHYTHM_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
+
+
+def rhythm_features(time: FloatArray) -> NDArray[np.float32]:
+    """Returns the rhythm features of the beats of one record.
+
+    Args:
+        time: (n,) R peaks in seconds, ascending.
+
+    Returns:
+        (n, len(RHYTHM_FEATURES)) float32, in that order. All are 0 in a record with a single beat.
+    """
+    if len(time) < 2:
+        return np.zeros((len(time), len(RHYTHM_FEATURES)), np.float32)
+    intervals = Intervals.between(time)
+    return np.stack([formula(intervals) for formula in _FORMULAS.values()], axis=1).astype(np.float32)
+
+
+def mean_of_past(x: FloatArray, n: int) -> FloatArray:
+    """Returns the mean of the n values before each value of x (m,), fewer at the start; x[0] for the first."""
+    total = np.append(0.0, np.cumsum(x))
+    i = np.arange(len(x))
+    start = np.maximum(i - n, 0)
+    mean: FloatArray = (total[i] - total[start]) / np.maximum(i - start, 1)
+    mean[0] = x[0]
+    return mean
+
+
+def mean_around(x: FloatArray, n: int) -> FloatArray:
+    """Returns the mean over each value of x (m,) and n / 2 values on each side of it, fewer at the ends."""
+    total = np.append(0.0, np.cumsum(x))
+    i = np.arange(len(x))
+    start, end = np.maximum(i - n // 2, 0), np.minimum(i + n // 2 + 1, len(x))
+    mean: FloatArray = (total[end] - total[start]) / (end - start)
+    return mean

@@ -1,0 +1,108 @@
+"""Sequences of consecutive beats of a record, for networks that classify a beat in its context.
+
+    beats of a record   0   1   2   3   4   5   6   7   8   9
+    training sequence               |-- context=2: 5 beats --|
+    evaluation          |---------- the whole record --------|
+
+A training sequence has 2 context + 1 beats, and each of them has a label: the context of a beat at an end of the
+sequence lies on one side. In evaluation, a sequence is a whole record, so that every beat has its full context.
+
+Beats of other subsets and of other classes are part of the context. Their labels are replaced by `NO_LABEL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ecg.data.batch import Batch
+from ecg.data.beats import Positions
+
+NO_LABEL = -100  # ignored by the losses
+
+
+class TrainingSequences(Dataset[Batch]):
+    """All sequences of `length` beats that contain a beat of some positions, indexed by the indices of a batch.
+
+    A record with fewer beats than `length` gives one sequence, whose end repeats the last beat without a label.
+
+    Args:
+        tensors: all beats, those of a record one after the other.
+        positions: (n,) the beats that have a label.
+        length: beats of a sequence, L.
+    """
+
+    def __init__(self, tensors: Batch, positions: Positions, length: int) -> None:
+        device = tensors.label.device
+        record = tensors.record.cpu().numpy()
+        starts = np.concatenate([_starts(run, length) for run in record_runs(record)])
+        ends = np.searchsorted(record_starts(record), starts, side="right")
+        self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
+        last = np.append(record_starts(record)[1:], len(record))[ends - 1] - 1  # last beat of the record
+        labelled = np.append(0, np.cumsum(self.tensors.label.cpu().numpy() >= 0))
+        has_label = labelled[np.minimum(starts + length, last + 1)] > labelled[starts]
+        self.starts = torch.from_numpy(starts[has_label]).to(device)
+        self.last = torch.from_numpy(last[has_label]).to(device)
+        self.steps = torch.arange(length, device=device)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, index: Tensor) -> Batch:
+        positions = self.starts[index, None] + self.steps  # (B, L)
+        last = self.last[index, None]  # (B, 1)
+        batch = Batch(*(tensor[torch.minimum(positions, last)] for tensor in self.tensors))
+        return batch._replace(label=batch.label.masked_fill(positions > last, NO_LABEL))
+
+
+class WholeRecords(Dataset[Batch]):
+    """The records that contain a beat of some positions, one at a time: a batch (1, n, ...) of its n beats.
+
+    Args:
+        tensors: all beats, those of a record one after the other.
+        positions: (n,) the beats that have a label.
+    """
+
+    def __init__(self, tensors: Batch, positions: Positions) -> None:
+        self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
+        wanted = np.zeros(len(tensors.label), bool)
+        wanted[positions] = True
+        self.runs = [run for run in record_runs(tensors.record.cpu().numpy()) if wanted[run].any()]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(tensor[None, self.runs[index]] for tensor in self.tensors))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[index] for index in range(len(self)))
+
+
+def mask_labels(label: Tensor, positions: Positions) -> Tensor:
+    """Returns the labels (n,) at `positions`, and `NO_LABEL` elsewhere and for beats of no class."""
+    masked = torch.full_like(label, NO_LABEL)
+    at = torch.from_numpy(positions).to(label.device)
+    masked[at] = label[at]
+    return masked.masked_fill(masked < 0, NO_LABEL)
+
+
+def record_starts(record: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns the position of the first beat of each run of equal values of `record` (n,)."""
+    return np.flatnonzero(np.append(True, record[1:] != record[:-1]))
+
+
+def record_runs(record: NDArray[np.int64]) -> list[slice]:
+    """Returns the beats of each record, given the record (n,) of each beat."""
+    starts = record_starts(record)
+    return [slice(int(a), int(b)) for a, b in zip(starts, np.append(starts[1:], len(record)), strict=True)]
+
+
+def _starts(run: slice, length: int) -> NDArray[np.int64]:
+    """Returns the first beat of each sequence in the beats of a record; one if they are fewer than `length`."""
+    return np.arange(run.start, max(run.start, run.stop - length) + 1)

@@ -1,0 +1,216 @@
+"""Shape features of a beat: functions of one lead around the R peaks of its record. They need no labels.
+
+    beat      ----P------QRS---------T-----------
+    seconds   |-.30  -.08|
+                      -.10|--0--|.10
+                               .10|--------|.48
+
+Each beat is compared with the template of its record, with its neighbours, and with all beats of the record. The
+template is robust: the median beat, and then the median of the 60 % of the beats whose QRS correlates best with it.
+
+Amplitudes are relative to the template's largest deflection, so the unit of the lead does not matter. A lead without a
+signal, such as one that the record does not have, gives constant features.
+
+Sources: the widths relative to their typical value are those of Saenz-Cogollo & Agelet 2020, Comput Biol Med 127; the
+template follows the adaptive reference beat of Llamedo & Martinez 2011, IEEE Trans Biomed Eng 58(3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecg.data.rhythm_features import mean_around
+
+BEFORE, AFTER = 0.35, 0.5  # s around the R peak that the features use
+QRS, P, T = (-0.10, 0.10), (-0.30, -0.08), (0.10, 0.48)  # s
+QRS_SEARCH = 0.12  # s on each side of the R peak in which the width is measured
+PEAK_SEARCH = 0.04  # s on each side of the R peak in which the peak lies
+TEMPLATE_FRACTION = 0.6  # of the beats
+N_COMPARED = 400  # beats of the record that each beat is compared with
+COMMON = 0.9  # correlation above which two shapes are the same
+TINY = 1e-6
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The n beats of a record in one lead.
+
+    Attributes:
+        beats: (n, m) from `BEFORE` to `AFTER` the R peak, relative to the template's largest deflection.
+        sfreq: sampling rate in Hz.
+    """
+
+    beats: FloatArray
+    sfreq: float
+
+    @staticmethod
+    def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> Lead:
+        """Returns the beats around the samples `peak` (n,) of a lead (n_samples,)."""
+        offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
+        beats = x[np.clip(peak[:, None] + offsets, 0, x.size - 1)]  # (n, m)
+        scale = np.abs(_template(beats, _span(QRS, sfreq))).max()
+        return Lead(beats / scale if scale > TINY else np.zeros_like(beats), sfreq)
+
+    def part(self, beats: FloatArray, span: tuple[float, float]) -> FloatArray:
+        """Returns the samples of beats (..., m) in a span of seconds."""
+        return beats[..., _span(span, self.sfreq)]
+
+    @cached_property
+    def template(self) -> FloatArray:
+        """(m,) the template."""
+        return _template(self.beats, _span(QRS, self.sfreq))
+
+    @cached_property
+    def qrs(self) -> FloatArray:
+        """(n, q) the QRS complexes."""
+        return self.part(self.beats, QRS)
+
+    @cached_property
+    def deflection(self) -> FloatArray:
+        """(n, 2 s + 1) absolute distance from the beat's median, within `QRS_SEARCH` of the R peak."""
+        near = self.part(self.beats, (-QRS_SEARCH, QRS_SEARCH))
+        return np.abs(near - np.median(self.beats, axis=1, keepdims=True))
+
+    @cached_property
+    def peak(self) -> FloatArray:
+        """(n,) largest deflection within `PEAK_SEARCH` of the R peak."""
+        middle, reach = self.deflection.shape[1] // 2, max(1, round(PEAK_SEARCH * self.sfreq))
+        return np.maximum(self.deflection[:, middle - reach : middle + reach + 1].max(axis=1), TINY)
+
+    def width(self, level: float) -> FloatArray:
+        """Returns the time (n,) in s for which the deflection exceeds `level` times the peak.
+
+        The time between two samples is divided where the straight line between them crosses the level.
+        """
+        excess = self.deflection - level * self.peak[:, None]  # (n, s)
+        a, b = excess[:, :-1], excess[:, 1:]
+        high, low = np.maximum(a, b), np.minimum(a, b)
+        above = np.where(low >= 0, 1.0, np.where(high <= 0, 0.0, high / np.maximum(high - low, TINY)))
+        width: FloatArray = above.sum(axis=1) / self.sfreq
+        return np.maximum(width, 1 / self.sfreq)
+
+
+def _similarity(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
+    """Returns the function corr(beat, template) over a span."""
+    return lambda lead: _correlation(lead.part(lead.beats, span), lead.part(lead.template, span))
+
+
+def _distance(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(rms(beat - template)) over a span."""
+
+    def distance(lead: Lead) -> FloatArray:
+        squared = np.square(lead.part(lead.beats - lead.template, span)).mean(axis=1)
+        log: FloatArray = 0.5 * np.log(squared + 1e-4)
+        return log
+
+    return distance
+
+
+def _similarity_to_previous(lead: Lead) -> FloatArray:
+    """Returns corr(QRS, previous QRS); 1 for the first beat."""
+    return np.append(1.0, _correlation(lead.qrs[1:], lead.qrs[:-1]))
+
+
+def _similarity_to_next(lead: Lead) -> FloatArray:
+    """Returns corr(QRS, next QRS); 1 for the last beat."""
+    return np.append(_correlation(lead.qrs[1:], lead.qrs[:-1]), 1.0)
+
+
+def _relative_width(level: float) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(width / median width of the record)."""
+
+    def relative(lead: Lead) -> FloatArray:
+        width = lead.width(level)
+        log: FloatArray = np.log(width / np.median(width))
+        return log
+
+    return relative
+
+
+def _relative_peak(lead: Lead) -> FloatArray:
+    """Returns log(peak / mean of 32 peaks around)."""
+    log: FloatArray = np.log(lead.peak / mean_around(lead.peak, 32))
+    return log
+
+
+def _polarity(lead: Lead) -> FloatArray:
+    """Returns the mean of the beat near the R peak."""
+    mean: FloatArray = lead.part(lead.beats, (-PEAK_SEARCH, PEAK_SEARCH)).mean(axis=1)
+    return np.clip(mean, -5, 5)
+
+
+def _commonness(lead: Lead) -> FloatArray:
+    """Returns the fraction of the record's QRS complexes that correlate with this one by more than `COMMON`."""
+    shape = lead.qrs - lead.qrs.mean(axis=1, keepdims=True)
+    shape = shape / np.maximum(np.linalg.norm(shape, axis=1, keepdims=True), TINY)
+    compared = shape[np.linspace(0, len(shape) - 1, min(len(shape), N_COMPARED)).astype(int)]
+    common: FloatArray = (shape @ compared.T > COMMON).mean(axis=1)
+    return common
+
+
+# The name of a feature is its formula. Without a unit, except for the widths.
+_FORMULAS: dict[str, Callable[[Lead], FloatArray]] = {
+    "corr(QRS, template)": _similarity(QRS),
+    "corr(P, template)": _similarity(P),
+    "corr(T, template)": _similarity(T),
+    "log(rms(QRS - template))": _distance(QRS),
+    "log(rms(P - template))": _distance(P),
+    "corr(QRS, previous QRS)": _similarity_to_previous,
+    "corr(QRS, next QRS)": _similarity_to_next,
+    "log(width(1/2) / median(width(1/2), record))": _relative_width(1 / 2),
+    "log(width(1/4) / median(width(1/4), record))": _relative_width(1 / 4),
+    "width(1/2) in 0.1 s": lambda lead: 10 * lead.width(1 / 2),
+    "width(1/4) in 0.1 s": lambda lead: 10 * lead.width(1 / 4),
+    "log(peak / mean(peak, around 32))": _relative_peak,
+    "mean(beat near the R peak)": _polarity,
+    "fraction of beats with this QRS": _commonness,
+}
+SHAPE_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
+
+
+def shape_features(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> NDArray[np.float32]:
+    """Returns the shape features of the beats of one record in one lead.
+
+    Args:
+        x: (n_samples,) the lead, without baseline wander.
+        peak: (n,) samples of the R peaks, ascending.
+        sfreq: sampling rate of the lead in Hz.
+
+    Returns:
+        (n, len(SHAPE_FEATURES)) float32, in that order.
+    """
+    if not len(peak):
+        return np.zeros((0, len(SHAPE_FEATURES)), np.float32)
+    lead = Lead.cut(x, peak, sfreq)
+    return np.stack([formula(lead) for formula in _FORMULAS.values()], axis=1).astype(np.float32)
+
+
+def _span(seconds: tuple[float, float], sfreq: float) -> slice:
+    """Returns the samples of a cut beat from `seconds[0]` to `seconds[1]`, both included."""
+    zero = round(BEFORE * sfreq)
+    return slice(zero + round(seconds[0] * sfreq), zero + round(seconds[1] * sfreq) + 1)
+
+
+def _template(beats: FloatArray, qrs: slice) -> FloatArray:
+    """Returns the robust template (m,) of beats (n, m)."""
+    median = np.median(beats, axis=0)
+    similarity = _correlation(beats[:, qrs], median[qrs])
+    n = max(1, round(TEMPLATE_FRACTION * len(beats)))
+    template: FloatArray = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
+    return template
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns the correlation (n,) of rows a (n, m) with rows b (n, m) or with one row (m,); 0 for constant rows."""
+    a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
+    norm = np.sqrt(np.square(a).sum(axis=-1) * np.square(b).sum(axis=-1))
+    correlation: FloatArray = (a * b).sum(axis=-1) / np.maximum(norm, TINY**2)
+    return correlation
