@@ -1,6 +1,7 @@
 """Losses of the classifiers, with class weights.
 
-Input: logits (B, n_classes); labels (B,), where negative ones are ignored, or class probabilities (B, n_classes) of mixed beats. Output: a scalar.
+Input: logits (B, n_classes); labels (B,), of which negative ones are ignored, or class probabilities (B, n_classes) of
+mixed beats. Output: a scalar.
 """
 
 from __future__ import annotations

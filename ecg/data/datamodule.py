@@ -188,15 +188,11 @@ class BeatDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Returns the validation beats, in order; in context, the records that contain them."""
-        return (
-            self._record_loader(self.split.validation)
-            if self.context
-            else self._loader(self.split.validation, shuffle=False)
-        )
+        return self._evaluation_loader(self.split.validation)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Returns the test beats, in order; in context, the records that contain them."""
-        return self._record_loader(self.split.test) if self.context else self._loader(self.split.test, shuffle=False)
+        return self._evaluation_loader(self.split.test)
 
     def _loader(self, positions: Positions, shuffle: bool) -> DataLoader[Batch]:
         trainer = self.trainer
@@ -233,8 +229,10 @@ class BeatDataModule(pl.LightningDataModule):
         )
         return DataLoader(sequences, sampler=sampler, batch_size=None)
 
-    def _record_loader(self, positions: Positions) -> DataLoader[Batch]:
-        """Returns the whole records that contain the beats at `positions`."""
+    def _evaluation_loader(self, positions: Positions) -> DataLoader[Batch]:
+        """Returns the beats at `positions`; in context, the whole records that contain them."""
+        if not self.context:
+            return self._loader(positions, shuffle=False)
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         return DataLoader(WholeRecords(self._tensors_for(device), positions), batch_size=None)
 

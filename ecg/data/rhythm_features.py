@@ -7,8 +7,8 @@
 An interval that is missing at an end of the record is replaced by the median interval. All ratios are natural
 logarithms, so that a doubled and a halved interval are equally far from 0.
 
-A mean over the past uses the intervals that end at earlier beats: prev of beat i itself is excluded, so that a premature
-beat does not change the mean that it is compared with. A mean around a beat uses both sides.
+A mean over the past uses the intervals that end at earlier beats. It excludes prev of the beat itself, so that a
+premature beat does not change the mean that it is compared with. A mean around a beat uses both sides.
 
 Sources: the ratios to a running mean of 32 intervals and RR_next / RR are those of Saenz-Cogollo & Agelet 2020, Comput
 Biol Med 127; the means over 80 and 400 intervals those of Farag 2023, Sensors 23(3):1365; the mean over the record that

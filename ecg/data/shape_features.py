@@ -77,7 +77,8 @@ class Lead:
     def deflection(self) -> FloatArray:
         """(n, 2 s + 1) absolute distance from the beat's median, within `QRS_SEARCH` of the R peak."""
         near = self.part(self.beats, (-QRS_SEARCH, QRS_SEARCH))
-        return np.abs(near - np.median(self.beats, axis=1, keepdims=True))
+        deflection: FloatArray = np.abs(near - np.median(self.beats, axis=1, keepdims=True))
+        return deflection
 
     @cached_property
     def peak(self) -> FloatArray:

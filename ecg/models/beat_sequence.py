@@ -88,7 +88,7 @@ class BeatSequence(Network):
         beats = signal.flatten(0, 1)  # (B L, C, T)
         parts = [beats] if self.training else beats.split(ENCODE_AT_ONCE)
         encoded = torch.cat([self.encoder.embed(part, part.new_empty(len(part), 0)) for part in parts])  # (B L, D)
-        return encoded.unflatten(0, signal.shape[:2])
+        return encoded.view(*signal.shape[:2], -1)
 
     def _embed(self, waveform: Tensor, rr: Tensor) -> Tensor:
         """Features of the encoder (B, L, D), features (B, L, R) -> (B, L, 2 hidden)."""
