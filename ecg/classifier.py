@@ -86,9 +86,12 @@ class Classifier(DivergenceCheck):
     def _transformed(self, signal: Tensor, rr: Tensor) -> tuple[Tensor, Tensor]:
         """Returns transformed signals and features; the transforms know no sequences of beats."""
         assert self.transforms is not None
-        shape = rr.shape[:-1]  # (B,), or (B, L) in context
-        signal, rr = self.transforms(signal.reshape(-1, *signal.shape[-2:]), rr.reshape(-1, rr.shape[-1]))
-        return signal.reshape(*shape, *signal.shape[-2:]), rr.reshape(*shape, rr.shape[-1])
+        if signal.ndim == 3:
+            signal, rr = self.transforms(signal, rr)
+            return signal, rr
+        beats = signal.shape[:2]  # (B, L)
+        signal, rr = self.transforms(signal.flatten(0, 1), rr.flatten(0, 1))
+        return signal.unflatten(0, beats), rr.unflatten(0, beats)
 
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """Returns the loss of logits (B, n_classes) and labels or, in context, (B, L, n_classes) and labels (B, L)."""

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from programs import CONF, TINY_DATA, TINY_SYNTH, composed
 
 from ecg import build, resources
+from ecg.classification import predict_logits
 from ecg.config.checks import check_synth, check_train
 from ecg.config.help_text import options
 from ecg.config.schema import SCHEMAS
@@ -42,6 +43,24 @@ def test_every_option_builds_and_runs_a_batch(group: str, option: str, tmp_path:
     trainer = build.classification_trainer(cfg, make_run(tmp_path))
     trainer.fit(build.classifier(cfg, data), data)
     assert trainer.global_step == 1
+
+
+@pytest.mark.parametrize("model", options(CONF, "model"))
+def test_beats_in_context_are_fitted_and_predicted(model: str, tmp_path: Path, cache_dir: Path) -> None:
+    overrides = ["data.context=5", "data.leads=2", "data.features=rhythm_and_shape", "trainer.max_epochs=1"]
+    cfg = tiny("train", cache_dir, f"model={model}", *overrides, "trainer.accelerator=cpu", "callbacks.ema_decay=null")
+    check_train(cfg)
+    data = build.classification_data(cfg)
+    trainer = build.classification_trainer(cfg, make_run(tmp_path))
+    classifier = build.classifier(cfg, data)
+    trainer.fit(classifier, data)
+    assert trainer.global_step == len(data.split.train) // 11 // (cfg.optimizer.batch_size // 11)
+    # The score of the epoch is that of the logits of all validation beats.
+    positions = data.split.validation
+    logits = predict_logits(classifier, data, positions, torch.device("cpu"))
+    assert logits.shape == (len(positions), len(data.split.classes))
+    accuracy = (logits.argmax(dim=1).numpy() == data.labels[positions]).mean()
+    assert float(trainer.callback_metrics["val/accuracy"]) == pytest.approx(accuracy, abs=0.02)
 
 
 @pytest.mark.slow

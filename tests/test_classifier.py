@@ -25,7 +25,7 @@ N_BATCHES = 6
 class LinearNetwork(Network):
     """A linear layer; the smallest network."""
 
-    min_times = 8
+    min_times, n_embedded = 8, 8
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class LinearNetwork(Network):
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
         return signal[:, 0]
 
-    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        logits: Tensor = self.linear(self.embed(signal, rr))
+    def classify(self, embedded: Tensor) -> Tensor:
+        logits: Tensor = self.linear(embedded)
         return logits
 
 

@@ -84,7 +84,8 @@ class Lead:
     def peak(self) -> FloatArray:
         """(n,) largest deflection within `PEAK_SEARCH` of the R peak."""
         middle, reach = self.deflection.shape[1] // 2, max(1, round(PEAK_SEARCH * self.sfreq))
-        return np.maximum(self.deflection[:, middle - reach : middle + reach + 1].max(axis=1), TINY)
+        peak: FloatArray = np.maximum(self.deflection[:, middle - reach : middle + reach + 1].max(axis=1), TINY)
+        return peak
 
     def width(self, level: float) -> FloatArray:
         """Returns the time (n,) in s for which the deflection exceeds `level` times the peak.

@@ -20,7 +20,12 @@ def centered(**changes: Any) -> CenteredWindow:
     return CenteredWindow(**{**usual, **changes})
 
 
-WINDOWS: list[Window] = [KaggleWindow("first"), centered(), centered(before=0.31, after=0.77, difference=False)]
+WINDOWS: list[Window] = [
+    KaggleWindow("first"),
+    centered(),
+    centered(before=0.31, after=0.77, difference=False),
+    centered(leads=2, features="rhythm_and_shape"),
+]
 
 
 def kaggle_row(x: NDArray[np.int16], s: list[int], i: int) -> NDArray[np.float64]:
@@ -193,3 +198,24 @@ def test_a_lead_is_selected_by_position_preference_or_name() -> None:
     assert lead_index(dataclasses.replace(recording, preferred_lead="ECG1"), "auto") == 0
     with pytest.raises(UserError, match=r"Record x has no lead II\. Its leads: V5, MLII\."):
         lead_index(recording, "II")
+
+
+def test_the_second_lead_follows_the_chosen_one() -> None:
+    recording = make_recording(list(range(500, 3500, 300)), ["N"] * 10)
+    both = centered(leads=2, lead=recording.leads[0]).cut(recording)
+    for lead, channels in ((recording.leads[0], slice(0, 2)), (recording.leads[1], slice(2, 4))):
+        one = centered(lead=lead).cut(recording)
+        np.testing.assert_array_equal(both.signal[:, channels], one.signal)
+    swapped = centered(leads=2, lead=recording.leads[1]).cut(recording)
+    np.testing.assert_array_equal(swapped.signal, both.signal[:, [2, 3, 0, 1]])
+
+
+def test_a_missing_second_lead_is_zero_and_its_features_are_constant() -> None:
+    recording = make_recording(list(range(500, 3500, 300)), ["N"] * 10)
+    single = dataclasses.replace(recording, leads=recording.leads[:1], signal=recording.signal[:1])
+    window = centered(leads=2, features="rhythm_and_shape")
+    beats, of_one = window.cut(single), centered(features="rhythm_and_shape").cut(single)
+    assert not beats.signal[:, 2:].any()
+    np.testing.assert_array_equal(beats.rr[:, : of_one.rr.shape[1]], of_one.rr)
+    of_second = beats.rr[1:-1, of_one.rr.shape[1] :]
+    np.testing.assert_array_equal(of_second, of_second[:1].repeat(len(of_second), axis=0))

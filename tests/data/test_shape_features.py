@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ecg.data.shape_features import SHAPE_FEATURES, shape_features
+
+SFREQ = 120.0
+WIDE = 17  # the beat that differs
+
+
+def make_lead(n: int = 40, wide: int | None = WIDE) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A lead with n narrow QRS complexes, one of them wide and without a P wave, and their R peaks."""
+    peaks = np.arange(n) * 100 + 80
+    t = np.arange(n * 100 + 100)
+    x = np.zeros(len(t))
+    for i, peak in enumerate(peaks):
+        x += (0.7 if i == wide else 1) * np.exp(-0.5 * ((t - peak) / (6 if i == wide else 2)) ** 2)
+        if i != wide:
+            x += 0.15 * np.exp(-0.5 * ((t - peak + 20) / 4) ** 2)
+    return x, peaks
+
+
+def column(name: str, x: NDArray[np.float64], peaks: NDArray[np.int64]) -> NDArray[np.float32]:
+    return shape_features(x, peaks, SFREQ)[:, SHAPE_FEATURES.index(name)]
+
+
+@pytest.mark.parametrize("name", ["corr(QRS, template)", "corr(P, template)", "fraction of beats with this QRS"])
+def test_a_beat_of_another_shape_has_the_smallest_similarity(name: str) -> None:
+    values = column(name, *make_lead())
+    assert values.argmin() == WIDE
+    assert np.delete(values, WIDE).min() > values[WIDE] + 0.05
+
+
+@pytest.mark.parametrize("name", ["log(rms(QRS - template))", "log(width(1/2) / median(width(1/2), record))"])
+def test_a_beat_of_another_shape_has_the_largest_distance(name: str) -> None:
+    values = column(name, *make_lead())
+    assert values.argmax() == WIDE
+
+
+def test_the_width_is_that_of_the_peak_at_half_its_height() -> None:
+    widths = column("width(1/2) in 0.1 s", *make_lead())
+    assert np.median(widths) == pytest.approx(10 * 2.355 * 2 / SFREQ, rel=0.05)
+    assert widths[WIDE] == pytest.approx(10 * 2.355 * 6 / SFREQ, rel=0.1)
+
+
+def test_the_neighbours_of_a_different_beat_are_unlike_it_on_one_side() -> None:
+    x, peaks = make_lead()
+    previous, following = (column(f"corr(QRS, {name} QRS)", x, peaks) for name in ("previous", "next"))
+    np.testing.assert_allclose(previous[1:], following[:-1], atol=1e-6)
+    assert previous[WIDE] < 0.95 < previous[WIDE - 1]
+    assert previous[0] == following[-1] == 1
+
+
+def test_amplitude_and_offset_of_the_lead_do_not_matter() -> None:
+    x, peaks = make_lead()
+    np.testing.assert_allclose(shape_features(x, peaks, SFREQ), shape_features(40 * x, peaks, SFREQ), atol=1e-4)
+
+
+def test_a_lead_without_signal_gives_constant_features() -> None:
+    features = shape_features(np.zeros(2000), np.array([100, 300, 500, 900]), SFREQ)
+    assert np.isfinite(features).all()
+    np.testing.assert_array_equal(features[1:-1], features[1:2].repeat(2, axis=0))
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 1499), max_size=20), st.integers(0, 3), st.sampled_from([100.0, 120.0, 250.0]))
+def test_features_are_finite_for_any_peaks_and_signal(peaks: list[int], seed: int, sfreq: float) -> None:
+    x = np.random.default_rng(seed).normal(size=1500).cumsum()
+    features = shape_features(x, np.sort(np.array(peaks, np.int64)), sfreq)
+    assert features.shape == (len(peaks), len(SHAPE_FEATURES))
+    assert np.isfinite(features).all()

@@ -1,0 +1,80 @@
+"""Properties of the sequence layer with every network of the configuration as encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from model_factories import make, variants
+
+from ecg.losses import CrossEntropy, Focal
+from ecg.models import beat_sequence
+from ecg.models.beat_sequence import BeatSequence
+
+NETWORKS = variants("model")
+B, L, C, T, R = 6, 7, 2, 64, 5
+
+
+def make_network(name: str = "cnn", encoder_dropout: float = 0.0, dropout: float = 0.0) -> BeatSequence:
+    encoder = make({**NETWORKS[name], "n_channels": C, "n_times": T, "n_classes": 3, "n_rr": 0})
+    torch.manual_seed(0)
+    sizes = {"n_rr": R, "n_classes": 3, "hidden": 8, "encoded": 4}
+    return BeatSequence(encoder, **sizes, dropout=dropout, encoder_dropout=encoder_dropout)
+
+
+@pytest.fixture
+def beats() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.randn(B, L, C, T), torch.randn(B, L, R)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_beat_has_logits_and_every_parameter_a_gradient(
+    name: str, beats: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    network = make_network(name)
+    logits, auxiliary = network.training_logits(*beats)
+    assert logits.shape == auxiliary.shape == (B, L, 3)
+    (logits.square().sum() + auxiliary.square().sum()).backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.abs().sum() > 0, key
+
+
+def test_logits_depend_on_earlier_and_later_beats(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network().eval()
+    signal, rr = beats
+    expected = network(signal, rr)
+    for changed in (0, L - 1):
+        other = rr.clone()
+        other[:, changed] += 2
+        assert (network(signal, other)[:, L // 2] - expected[:, L // 2]).abs().max() > 1e-5
+
+
+def test_sequences_of_a_batch_are_independent_in_evaluation(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network().eval()
+    signal, rr = beats
+    torch.testing.assert_close(network(signal, rr)[2:3], network(signal[2:3], rr[2:3]), atol=1e-5, rtol=1e-4)
+
+
+def test_a_long_record_is_encoded_in_parts(
+    beats: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make_network().eval()
+    expected = network(*beats)
+    monkeypatch.setattr(beat_sequence, "ENCODE_AT_ONCE", 5)
+    torch.testing.assert_close(network(*beats), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_sequences_without_waveform_depend_on_the_features_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network(encoder_dropout=0.9999999)
+    signal, rr = beats
+    torch.testing.assert_close(network.embed(signal, rr), network.embed(torch.randn_like(signal), rr))
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy, Focal])
+def test_beats_without_a_label_do_not_enter_the_loss(loss: type[CrossEntropy]) -> None:
+    settings = {"gamma": 2.0} if loss is Focal else {}
+    made = loss(counts=torch.tensor([8, 4, 2]), class_weights="log", label_smoothing=0.05, **settings)
+    logits, label = torch.randn(6, 3), torch.tensor([0, 1, 2, 1, 0, 2])
+    masked = torch.where(torch.arange(6) < 4, label, -100)
+    torch.testing.assert_close(made(logits, masked), made(logits[:4], label[:4]))
