@@ -26,6 +26,9 @@ source, window, cache, minutes = sys.argv[1:]
 windows = {
     "kaggle": KaggleWindow(lead="first"),
     "centered": CenteredWindow(lead="auto", before=0.7, after=0.9, sfreq=120.0, difference=True),
+    "context": CenteredWindow(
+        lead="auto", before=0.35, after=0.55, sfreq=120.0, difference=True, leads=2, features="rhythm_and_shape"
+    ),
 }
 if source == "mitbih":
     beats_of = PhysioNet(name="mitbih", records=None, dir=None, url=None)
@@ -37,7 +40,7 @@ seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps([len(beats), round(seconds, 2), round(peak)]))
 """
-CASES = [("mitbih", "kaggle"), ("mitbih", "centered"), ("simulated", "centered")]
+CASES = [("mitbih", "kaggle"), ("mitbih", "centered"), ("mitbih", "context"), ("simulated", "centered")]
 
 
 def measure(source: str, window: str, cache: str, minutes: float) -> list[float]:
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="a quick check that the benchmark runs")
     options = parser.parse_args(arguments)
     print(f"{'source':<11}{'window':<10}{'cache':<8}{'beats':>8}{'seconds':>9}{'peak MiB':>10}")
-    for source, window in CASES[2:] if options.tiny else CASES:
+    for source, window in CASES[3:] if options.tiny else CASES:
         with tempfile.TemporaryDirectory() as cache:
             for state in ("empty", "filled"):
                 n, seconds, peak = measure(source, window, cache, 0.5 if options.tiny else 5)
