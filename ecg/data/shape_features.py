@@ -8,8 +8,9 @@
 Each beat is compared with the template of its record, with its neighbours, and with all beats of the record. The
 template is robust: the median beat, and then the median of the 60 % of the beats whose QRS correlates best with it.
 
-Amplitudes are relative to the template's largest deflection, so the unit of the lead does not matter. A lead without a
-signal, such as one that the record does not have, gives constant features.
+Amplitudes are relative to the template's largest deflection, so the unit of the lead does not matter. Widths are
+relative to other widths of the record, since a width in seconds also describes the patient. A lead without a signal,
+such as one that the record does not have, gives constant features.
 
 Sources: the widths relative to their typical value are those of Saenz-Cogollo & Agelet 2020, Comput Biol Med 127; the
 template follows the adaptive reference beat of Llamedo & Martinez 2011, IEEE Trans Biomed Eng 58(3).
@@ -137,16 +138,21 @@ def _relative_width(level: float) -> Callable[[Lead], FloatArray]:
     return relative
 
 
+def _width_change(level: float) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(width / mean of 32 widths around)."""
+
+    def change(lead: Lead) -> FloatArray:
+        width = lead.width(level)
+        log: FloatArray = np.log(width / mean_around(width, 32))
+        return log
+
+    return change
+
+
 def _relative_peak(lead: Lead) -> FloatArray:
     """Returns log(peak / mean of 32 peaks around)."""
     log: FloatArray = np.log(lead.peak / mean_around(lead.peak, 32))
     return log
-
-
-def _polarity(lead: Lead) -> FloatArray:
-    """Returns the mean of the beat near the R peak."""
-    mean: FloatArray = lead.part(lead.beats, (-PEAK_SEARCH, PEAK_SEARCH)).mean(axis=1)
-    return np.clip(mean, -5, 5)
 
 
 def _commonness(lead: Lead) -> FloatArray:
@@ -158,7 +164,7 @@ def _commonness(lead: Lead) -> FloatArray:
     return common
 
 
-# The name of a feature is its formula. Without a unit, except for the widths.
+# The name of a feature is its formula. Features have no unit.
 _FORMULAS: dict[str, Callable[[Lead], FloatArray]] = {
     "corr(QRS, template)": _similarity(QRS),
     "corr(P, template)": _similarity(P),
@@ -169,10 +175,9 @@ _FORMULAS: dict[str, Callable[[Lead], FloatArray]] = {
     "corr(QRS, next QRS)": _similarity_to_next,
     "log(width(1/2) / median(width(1/2), record))": _relative_width(1 / 2),
     "log(width(1/4) / median(width(1/4), record))": _relative_width(1 / 4),
-    "width(1/2) in 0.1 s": lambda lead: 10 * lead.width(1 / 2),
-    "width(1/4) in 0.1 s": lambda lead: 10 * lead.width(1 / 4),
+    "log(width(1/2) / mean(width(1/2), around 32))": _width_change(1 / 2),
+    "log(width(1/4) / mean(width(1/4), around 32))": _width_change(1 / 4),
     "log(peak / mean(peak, around 32))": _relative_peak,
-    "mean(beat near the R peak)": _polarity,
     "fraction of beats with this QRS": _commonness,
 }
 SHAPE_FEATURES: tuple[str, ...] = tuple(_FORMULAS)

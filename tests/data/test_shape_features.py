@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecg.data.shape_features import SHAPE_FEATURES, shape_features
+from ecg.data.shape_features import SHAPE_FEATURES, Lead, shape_features
 
 SFREQ = 120.0
 WIDE = 17  # the beat that differs
@@ -42,9 +42,9 @@ def test_a_beat_of_another_shape_has_the_largest_distance(name: str) -> None:
 
 
 def test_the_width_is_that_of_the_peak_at_half_its_height() -> None:
-    widths = column("width(1/2) in 0.1 s", *make_lead())
-    assert np.median(widths) == pytest.approx(10 * 2.355 * 2 / SFREQ, rel=0.05)
-    assert widths[WIDE] == pytest.approx(10 * 2.355 * 6 / SFREQ, rel=0.1)
+    widths = Lead.cut(*make_lead(), SFREQ).width(1 / 2)
+    assert np.median(widths) == pytest.approx(2.355 * 2 / SFREQ, rel=0.05)
+    assert widths[WIDE] == pytest.approx(2.355 * 6 / SFREQ, rel=0.1)
 
 
 def test_the_neighbours_of_a_different_beat_are_unlike_it_on_one_side() -> None:
