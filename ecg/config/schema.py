@@ -444,9 +444,7 @@ class SequenceConfig:
     hidden: int = key(64, "width of the GRU in each direction", at_least=4, at_most=4096)
     encoded: int = key(32, "features of each beat's waveform that the GRU receives", at_least=1, at_most=4096)
     dropout: float = key(0.3, "dropout before and after the GRU", at_least=0, below=1)
-    encoder_dropout: float = key(
-        0.3, "fraction of the training sequences without waveform, so that the rhythm is learned", at_least=0, below=1
-    )
+    shape_dropout: float = key(0.3, "fraction of the training sequences with rhythm features only", at_least=0, below=1)
 
 
 @dataclass

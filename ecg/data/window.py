@@ -71,6 +71,11 @@ class Window(ABC):
         """RR features of a beat, R."""
 
     @property
+    def n_rhythm(self) -> int:
+        """How many of these describe the rhythm; they come first, those of the shape follow."""
+        return self.n_rr
+
+    @property
     @abstractmethod
     def peak(self) -> int:
         """Sample of the annotated R peak in a beat."""
@@ -174,9 +179,12 @@ class CenteredWindow(Window):
     @property
     def n_rr(self) -> int:
         """See `Window`."""
-        if self.features == "rr":
-            return len(RR_FEATURES)
-        return len(RHYTHM_FEATURES) + self.leads * len(SHAPE_FEATURES)
+        return self.n_rhythm + (0 if self.features == "rr" else self.leads * len(SHAPE_FEATURES))
+
+    @property
+    def n_rhythm(self) -> int:
+        """See `Window`."""
+        return len(RR_FEATURES if self.features == "rr" else RHYTHM_FEATURES)
 
     @property
     def peak(self) -> int:

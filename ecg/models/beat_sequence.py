@@ -7,7 +7,8 @@
                         auxiliary logits
 
 Networks that see the waveform fit the training patients' morphology and ignore the rhythm. In training, the encoder's
-output is therefore set to zero in a random fraction of the sequences, and the encoder has a loss of its own.
+output and the shape features are therefore set to zero in a random fraction of the sequences, and the encoder has a
+loss of its own.
 
 Source of the GRU: Cho et al. 2014, EMNLP, arXiv:1406.1078.
 
@@ -31,11 +32,13 @@ class BeatSequence(Network):
     Args:
         encoder: network without RR features that encodes a beat.
         n_rr: number of features, R; at least 1.
+        n_rhythm: number of the features that describe the rhythm; they come first, those of the shape follow.
         n_classes: number of classes.
         hidden: width of the GRU in each direction, and of the features' hidden layer, H.
         encoded: number of features that remain of the encoder's, E.
         dropout: dropout probability before the GRU and before the last layer.
-        encoder_dropout: probability with which the encoder's output is zero for a whole sequence in training.
+        shape_dropout: probability with which the encoder's output and the shape features are zero for a whole sequence
+            in training.
     """
 
     def __init__(
@@ -43,14 +46,15 @@ class BeatSequence(Network):
         encoder: Network,
         *,
         n_rr: int,
+        n_rhythm: int,
         n_classes: int,
         hidden: int,
         encoded: int,
         dropout: float,
-        encoder_dropout: float,
+        shape_dropout: float,
     ) -> None:
         super().__init__()
-        self.encoder, self.encoder_dropout = encoder, encoder_dropout
+        self.encoder, self.n_rhythm, self.shape_dropout = encoder, n_rhythm, shape_dropout
         self.norm = nn.BatchNorm1d(n_rr, affine=False)
         self.features = nn.Sequential(nn.Linear(n_rr, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.encoded = nn.Sequential(nn.Linear(encoder.n_embedded, encoded), nn.ReLU())
@@ -95,10 +99,11 @@ class BeatSequence(Network):
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
             standardised = self.norm(rr.flatten(0, 1)).unflatten(0, rr.shape[:2])
-            features = self.features(standardised.clamp(-LARGEST_FEATURE, LARGEST_FEATURE))  # (B, L, H)
+            rhythm, shape = standardised.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).tensor_split([self.n_rhythm], dim=2)
             encoded = self.encoded(waveform.float())  # (B, L, E)
             if self.training:
-                keep = torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout
-                encoded = encoded * keep
+                keep = torch.rand(len(rr), 1, 1, device=rr.device) >= self.shape_dropout
+                shape, encoded = shape * keep, encoded * keep
+            features = self.features(torch.cat([rhythm, shape], dim=2))  # (B, L, H)
             outputs: Tensor = self.gru(torch.cat([features, encoded], dim=2))[0]
         return outputs

@@ -11,14 +11,14 @@ from ecg.models import beat_sequence
 from ecg.models.beat_sequence import BeatSequence
 
 NETWORKS = variants("model")
-B, L, C, T, R = 6, 7, 2, 64, 5
+B, L, C, T, R, RHYTHM = 6, 7, 2, 64, 5, 3
 
 
-def make_network(name: str = "cnn", encoder_dropout: float = 0.0, dropout: float = 0.0) -> BeatSequence:
+def make_network(name: str = "cnn", shape_dropout: float = 0.0, dropout: float = 0.0) -> BeatSequence:
     encoder = make({**NETWORKS[name], "n_channels": C, "n_times": T, "n_classes": 3, "n_rr": 0})
     torch.manual_seed(0)
-    sizes = {"n_rr": R, "n_classes": 3, "hidden": 8, "encoded": 4}
-    return BeatSequence(encoder, **sizes, dropout=dropout, encoder_dropout=encoder_dropout)
+    sizes = {"n_rr": R, "n_rhythm": RHYTHM, "n_classes": 3, "hidden": 8, "encoded": 4}
+    return BeatSequence(encoder, **sizes, dropout=dropout, shape_dropout=shape_dropout)
 
 
 @pytest.fixture
@@ -65,10 +65,15 @@ def test_a_long_record_is_encoded_in_parts(
     torch.testing.assert_close(network(*beats), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_sequences_without_waveform_depend_on_the_features_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
-    network = make_network(encoder_dropout=0.9999999)
+def test_sequences_without_shape_depend_on_the_rhythm_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network(shape_dropout=0.9999999)
     signal, rr = beats
-    torch.testing.assert_close(network.embed(signal, rr), network.embed(torch.randn_like(signal), rr))
+    expected = network.embed(signal, rr)
+    shape, rhythm = rr.clone(), rr.clone()
+    shape[:, :, RHYTHM:] = torch.randn(B, L, R - RHYTHM)
+    rhythm[:, :, :RHYTHM] = torch.randn(B, L, RHYTHM)
+    torch.testing.assert_close(network.embed(torch.randn_like(signal), shape), expected)
+    assert not torch.allclose(network.embed(signal, rhythm), expected)
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy, Focal])
