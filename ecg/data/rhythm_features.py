@@ -4,8 +4,7 @@
     time   ----R------------R----------------R--------------------R-------------R----
                |-- prev2 ---|----- prev -----|------- next -------|--- next2 ---|
 
-All features are relative to other intervals of the record. Intervals in seconds would also describe the patient, and
-lowered the macro-F1 in cross-validation over patients.
+All features are relative to other intervals of the record. Intervals in seconds would also describe the patient.
 
 An interval that is missing at an end of the record is replaced by the median interval. All ratios are natural
 logarithms, so that a doubled and a halved interval are equally far from 0.
