@@ -30,8 +30,12 @@ class Linear(Network):
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
         return self.gain * torch.cat([signal.flatten(1), rr], dim=1)
 
-    def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
-        return self.linear(self.embed(signal, rr))
+    @property
+    def n_embedded(self) -> int:
+        return self.linear.in_features
+
+    def classify(self, embedded: Tensor) -> Tensor:
+        return self.linear(embedded)
 '''
 
 
