@@ -184,7 +184,7 @@ def test_sigterm_before_the_fit_exits_with_143(program: str, tmp_path: Path, cac
     wait_for((tmp_path / "run" / "status.json").exists, process)
     process.terminate()
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 143
+    assert process.returncode == 143, errors
     assert f"Continue with resume={tmp_path}/run" in errors
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
 
