@@ -215,7 +215,8 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
             "data.before, data.after or data.sfreq, or decrease model.kernel_size."
         )
     if known:
-        batch_size = min(cfg.optimizer.batch_size, len(data.train_positions))
+        # In context, a step has at least one whole sequence.
+        batch_size = max(min(cfg.optimizer.batch_size, len(data.train_positions)), 2 * data.context + 1)
         beats = Batch(*(column[data.train_positions[:PROBE]] for column in data.tensors))
         if data.context:
             beats = Batch(*(column.unsqueeze(0) for column in beats))

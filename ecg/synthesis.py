@@ -27,7 +27,7 @@ from ecg.config.stored import load_config
 from ecg.data import synthetic_set
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
-from ecg.data.features import RR_FEATURES
+from ecg.data.rr_features import RR_FEATURES
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import Fidelity

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ecg.config.schema import SCHEMAS, GeneratorConfig
 from ecg.data.batch import Batch
-from ecg.data.features import rr_features
+from ecg.data.rr_features import rr_features
 from ecg.evaluation.beat_set import BeatSet
 from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator

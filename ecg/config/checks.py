@@ -36,12 +36,9 @@ def check_synth(cfg: DictConfig) -> None:
     _check_common(cfg)
     if cfg.checkpoint and cfg.resume:
         raise UserError("checkpoint and resume exclude each other: checkpoint samples beats, resume continues a fit.")
-    for name, value in (("leads", 1), ("context", 0), ("features", "rr")):
-        if cfg.data.get(name, value) != value:
-            raise UserError(
-                f"data.{name} is {cfg.data[name]}. Generators make single beats of one lead with RR features: use "
-                f"data.{name}={value}."
-            )
+    _require_single_beats(
+        cfg, "{key} is {value}. Generators make single beats of one lead with RR features: use {key}={default}."
+    )
     if cfg.synth.csv and not cfg.checkpoint and cfg.data.window != WindowName.kaggle:
         raise UserError(
             f"synth.csv=true needs beats of the window kaggle, and data.window is {cfg.data.window}. "
@@ -139,12 +136,17 @@ def _check_protocol(cfg: DictConfig) -> None:
         )
 
 
+def _require_single_beats(cfg: DictConfig, message: str) -> None:
+    """Refuses more than single beats of one lead with RR features."""
+    for name, default in (("leads", 1), ("context", 0), ("features", "rr")):
+        if (value := cfg.data.get(name, default)) != default:
+            raise UserError(message.format(key=f"data.{name}", value=value, default=default))
+
+
 def _check_context(cfg: DictConfig) -> None:
     data, augmentation = cfg.data, cfg.augmentation
     if data.window == WindowName.kaggle:
-        for name, value in (("leads", 1), ("context", 0), ("features", "rr")):
-            if data.get(name, value) != value:
-                raise UserError(f"data.{name} is {data[name]}, which needs data.window=centered.")
+        _require_single_beats(cfg, "{key} is {value}, which needs data.window=centered.")
     if not data.get("context", 0):
         return
     if not getattr(OmegaConf.get_type(augmentation.balance), "keeps_beats", False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -63,7 +64,7 @@ class BatchSampler(Sampler[Tensor]):
         rank: index of this process.
         world_size: number of processes.
         device: device of the indices.
-        n_used: beats of an epoch, the first of its order; None for all.
+        n_used: items of an epoch, the first of its order; None for all.
     """
 
     def __init__(
@@ -195,49 +196,54 @@ class BeatDataModule(pl.LightningDataModule):
         return self._evaluation_loader(self.split.test)
 
     def _loader(self, positions: Positions, shuffle: bool) -> DataLoader[Batch]:
-        trainer = self.trainer
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        tensors = self._tensors_for(device)
-        sampler = BatchSampler(
-            len(positions),
+        dataset = BeatTensors(self._tensors(), positions)
+        sampler = self._sampler(
+            len(dataset),
             self.batch_size if shuffle else self.eval_batch_size,
             shuffle=shuffle,
-            seed=self.seed,
             weight=self._weight() if shuffle and self.class_power != 1 else None,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            device=tensors.label.device,
         )
-        copied = device.type == "cuda" and tensors is self.tensors  # batch by batch; pinned memory is copied faster
-        # Without worker processes, which would copy beats that are in memory already.
-        return DataLoader(BeatTensors(tensors, positions), sampler=sampler, batch_size=None, pin_memory=copied)
+        return self._batches(dataset, sampler)
 
     def _sequence_loader(self) -> DataLoader[Batch]:
         """Returns random training sequences, in an epoch as many as fill the training beats."""
-        trainer, length = self.trainer, 2 * self.context + 1
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        sequences = TrainingSequences(self._tensors_for(device), self.train_positions, length)
-        sampler = BatchSampler(
-            len(sequences),
-            max(1, self.batch_size // length),
-            shuffle=True,
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-            device=sequences.starts.device,
-            n_used=max(1, min(len(sequences), len(self.train_positions) // length)),
+        length = 2 * self.context + 1
+        dataset = TrainingSequences(self._tensors(), self.train_positions, length)
+        n_used = max(1, min(len(dataset), len(self.train_positions) // length))
+        return self._batches(
+            dataset, self._sampler(len(dataset), max(1, self.batch_size // length), shuffle=True, n_used=n_used)
         )
-        return DataLoader(sequences, sampler=sampler, batch_size=None)
 
     def _evaluation_loader(self, positions: Positions) -> DataLoader[Batch]:
         """Returns the beats at `positions`; in context, the whole records that contain them."""
-        if not self.context:
-            return self._loader(positions, shuffle=False)
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        return DataLoader(WholeRecords(self._tensors_for(device), positions), batch_size=None)
+        if self.context:
+            return self._batches(WholeRecords(self._tensors(), positions), None)
+        return self._loader(positions, shuffle=False)
 
-    def _tensors_for(self, device: torch.device) -> Batch:
-        """Returns all beats on a GPU, if its memory suffices; else those in the memory of the host."""
+    def _sampler(self, n: int, batch_size: int, **settings: Any) -> BatchSampler:
+        trainer = self.trainer
+        return BatchSampler(
+            n,
+            batch_size,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            device=self._tensors().label.device,
+            **settings,
+        )
+
+    def _batches(self, dataset: Dataset[Batch], sampler: BatchSampler | None) -> DataLoader[Batch]:
+        # Pinned memory is copied faster to a GPU, batch by batch.
+        copied = self._device().type == "cuda" and self._tensors() is self.tensors
+        # Without worker processes, which would copy beats that are in memory already.
+        return DataLoader(dataset, sampler=sampler, batch_size=None, pin_memory=copied)
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _tensors(self) -> Batch:
+        """Returns all beats, on the GPU if its memory suffices, else in the memory of the host."""
+        device = self._device()
         if device.type != "cuda":
             return self.tensors
         if self._on_gpu is None or self._on_gpu.label.device != device:

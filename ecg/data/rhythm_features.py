@@ -12,9 +12,9 @@ logarithms, so that a doubled and a halved interval are equally far from 0.
 A mean over the past uses the intervals that end at earlier beats. It excludes prev of the beat itself, so that a
 premature beat does not change the mean that it is compared with. A mean around a beat uses both sides.
 
-Sources: the ratios to a running mean of 32 intervals and RR_next / RR are those of Saenz-Cogollo & Agelet 2020, Comput
-Biol Med 127; the means over 80 and 400 intervals those of Farag 2023, Sensors 23(3):1365; the mean over the record that
-of de Chazal et al. 2004, IEEE Trans Biomed Eng 51(7).
+Sources: the ratios to a running mean of 32 intervals and next / prev are those of Saenz-Cogollo & Agelli 2020,
+Algorithms 13(4):75; the means over 80 and 400 intervals those of Farag 2023, Sensors 23(3):1365; the mean over the
+record that of de Chazal et al. 2004, IEEE Trans Biomed Eng 51(7).
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ class Intervals:
     @cached_property
     def prev2(self) -> FloatArray:
         """(n,) interval before the previous beat."""
-        return np.append(self.next[-1], self.prev[:-1])
+        return np.append(self.prev[0], self.prev[:-1])  # prev[0] is the median
 
     @cached_property
     def next2(self) -> FloatArray:
         """(n,) interval after the next beat."""
-        return np.append(self.next[1:], self.prev[0])
+        return np.append(self.next[1:], self.next[-1])  # next[-1] is the median
 
     @cached_property
     def change(self) -> FloatArray:
@@ -80,13 +80,13 @@ class Intervals:
 
     @cached_property
     def around80(self) -> FloatArray:
-        """(n,) mean of 80 intervals around the beat."""
-        return mean_around(self.prev, 80)
+        """(n,) mean of `prev` and of the 40 intervals on each side of it."""
+        return mean_around(self.prev, 40)
 
     @cached_property
     def around400(self) -> FloatArray:
-        """(n,) mean of 400 intervals around the beat."""
-        return mean_around(self.prev, 400)
+        """(n,) mean of `prev` and of the 200 intervals on each side of it."""
+        return mean_around(self.prev, 200)
 
     @cached_property
     def record(self) -> float:
@@ -125,8 +125,8 @@ _FORMULAS: dict[str, Callable[[Intervals], FloatArray]] = {
     "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),
     "log(next2 / next)": lambda rr: _log_ratio(rr.next2, rr.next),
     "log(prev / median(around 17))": lambda rr: _log_ratio(rr.prev, median_filter(rr.prev, 17, mode="nearest")),
-    "mean(|diff(prev)|, around 30) / mean(record)": lambda rr: mean_around(rr.change, 30) / rr.record,
-    "mean(|diff(prev)|, around 200) / mean(record)": lambda rr: mean_around(rr.change, 200) / rr.record,
+    "mean(|diff(prev)|, around 30) / mean(record)": lambda rr: mean_around(rr.change, 15) / rr.record,
+    "mean(|diff(prev)|, around 200) / mean(record)": lambda rr: mean_around(rr.change, 100) / rr.record,
 }
 RHYTHM_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
 
@@ -157,9 +157,9 @@ def mean_of_past(x: FloatArray, n: int) -> FloatArray:
 
 
 def mean_around(x: FloatArray, n: int) -> FloatArray:
-    """Returns the mean over each value of x (m,) and n / 2 values on each side of it, fewer at the ends."""
+    """Returns the mean over each value of x (m,) and up to n values on each side of it, fewer at the ends."""
     total = np.append(0.0, np.cumsum(x))
     i = np.arange(len(x))
-    start, end = np.maximum(i - n // 2, 0), np.minimum(i + n // 2 + 1, len(x))
+    start, end = np.maximum(i - n, 0), np.minimum(i + n + 1, len(x))
     mean: FloatArray = (total[end] - total[start]) / (end - start)
     return mean

@@ -4,14 +4,15 @@
     training sequence               |-- context=2: 5 beats --|
     evaluation          |---------- the whole record --------|
 
-A training sequence has 2 context + 1 beats, and each of them has a label: the context of a beat at an end of the
-sequence lies on one side. In evaluation, a sequence is a whole record, so that every beat has its full context.
+A training sequence has 2 context + 1 beats, and the loss includes all of them. Only the middle beat has its full
+context on both sides. In evaluation, a sequence is a whole record, so every beat has the whole record as context.
 
 Beats of other subsets and of other classes are part of the context. Their labels are replaced by `NO_LABEL`.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,14 +39,13 @@ class TrainingSequences(Dataset[Batch]):
     """
 
     def __init__(self, tensors: Batch, positions: Positions, length: int) -> None:
-        device = tensors.label.device
-        record = tensors.record.cpu().numpy()
-        starts = np.concatenate([_starts(run, length) for run in record_runs(record)])
-        ends = np.searchsorted(record_starts(record), starts, side="right")
+        runs = record_runs(tensors.record)
+        starts = np.concatenate([_starts(run, length) for run in runs])
+        last = np.concatenate([np.full(len(_starts(run, length)), run.stop - 1) for run in runs])  # beat of the record
         self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
-        last = np.append(record_starts(record)[1:], len(record))[ends - 1] - 1  # last beat of the record
-        labelled = np.append(0, np.cumsum(self.tensors.label.cpu().numpy() >= 0))
-        has_label = labelled[np.minimum(starts + length, last + 1)] > labelled[starts]
+        n_before = np.append(0, np.cumsum(self.tensors.label.cpu().numpy() != NO_LABEL))  # labels before each beat
+        has_label = n_before[np.minimum(starts + length, last + 1)] > n_before[starts]
+        device = tensors.label.device
         self.starts = torch.from_numpy(starts[has_label]).to(device)
         self.last = torch.from_numpy(last[has_label]).to(device)
         self.steps = torch.arange(length, device=device)
@@ -72,7 +72,7 @@ class WholeRecords(Dataset[Batch]):
         self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
         wanted = np.zeros(len(tensors.label), bool)
         wanted[positions] = True
-        self.runs = [run for run in record_runs(tensors.record.cpu().numpy()) if wanted[run].any()]
+        self.runs = [run for run in record_runs(tensors.record) if wanted[run].any()]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -92,15 +92,11 @@ def mask_labels(label: Tensor, positions: Positions) -> Tensor:
     return masked.masked_fill(masked < 0, NO_LABEL)
 
 
-def record_starts(record: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the position of the first beat of each run of equal values of `record` (n,)."""
-    return np.flatnonzero(np.append(True, record[1:] != record[:-1]))
-
-
-def record_runs(record: NDArray[np.int64]) -> list[slice]:
+def record_runs(record: Tensor) -> list[slice]:
     """Returns the beats of each record, given the record (n,) of each beat."""
-    starts = record_starts(record)
-    return [slice(int(a), int(b)) for a, b in zip(starts, np.append(starts[1:], len(record)), strict=True)]
+    of_beat = record.cpu().numpy()
+    bounds = [0, *(np.flatnonzero(np.diff(of_beat)) + 1).tolist(), len(of_beat)]
+    return [slice(first, end) for first, end in itertools.pairwise(bounds)]
 
 
 def _starts(run: slice, length: int) -> NDArray[np.int64]:

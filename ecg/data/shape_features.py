@@ -12,8 +12,7 @@ Amplitudes are relative to the template's largest deflection, so the unit of the
 relative to other widths of the record, since a width in seconds also describes the patient. A lead without a signal,
 such as one that the record does not have, gives constant features.
 
-Sources: the widths relative to their typical value are those of Saenz-Cogollo & Agelet 2020, Comput Biol Med 127; the
-template follows the adaptive reference beat of Llamedo & Martinez 2011, IEEE Trans Biomed Eng 58(3).
+Source of the widths over their running mean: Saenz-Cogollo & Agelli 2020, Algorithms 13(4):75.
 """
 
 from __future__ import annotations
@@ -139,19 +138,19 @@ def _relative_width(level: float) -> Callable[[Lead], FloatArray]:
 
 
 def _width_change(level: float) -> Callable[[Lead], FloatArray]:
-    """Returns the function log(width / mean of 32 widths around)."""
+    """Returns the function log(width / mean of the widths of the 16 beats on each side and of this one)."""
 
     def change(lead: Lead) -> FloatArray:
         width = lead.width(level)
-        log: FloatArray = np.log(width / mean_around(width, 32))
+        log: FloatArray = np.log(width / mean_around(width, 16))
         return log
 
     return change
 
 
 def _relative_peak(lead: Lead) -> FloatArray:
-    """Returns log(peak / mean of 32 peaks around)."""
-    log: FloatArray = np.log(lead.peak / mean_around(lead.peak, 32))
+    """Returns log(peak / mean of the peaks of the 16 beats on each side and of this one)."""
+    log: FloatArray = np.log(lead.peak / mean_around(lead.peak, 16))
     return log
 
 

@@ -28,9 +28,9 @@ from scipy import signal as dsp
 
 from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
-from ecg.data.features import RR_FEATURES, rr_features
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
+from ecg.data.rr_features import RR_FEATURES, rr_features
 from ecg.data.shape_features import SHAPE_FEATURES, shape_features
 from ecg.errors import UserError
 

@@ -29,8 +29,7 @@ _GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global g
 class EvaluationNetwork(Network):
     """Three strided convolutions, the mean over time, and one linear layer that also receives the RR features.
 
-    It draws no random numbers in training, so that networks in several threads do not depend on one another. Its fit
-    takes a quarter of the time of a fit with the residual blocks of `ecg.models`, and separates the classes as well.
+    It draws no random numbers in training, so that networks in several threads do not depend on one another.
 
     Time axis: T -> ceil(T / 2) -> ceil(T / 4) -> ceil(T / 8).
 

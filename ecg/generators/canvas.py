@@ -179,7 +179,7 @@ def _rr_scalars(rr: Tensor) -> Tensor:
 
 
 def _rr_features(scalars: Tensor) -> Tensor:
-    """Logarithms of the RR quantities (B, 5) -> RR features (B, 8), in the order of `ecg.data.features.RR_FEATURES`."""
+    """Logarithms of the RR quantities (B, 5) -> RR features (B, 8), in the order of `rr_features.RR_FEATURES`."""
     prev, following, local, record, irregularity = scalars.exp().unbind(dim=1)
     ratios = [prev / local, following / local, prev / record, following / record, local / record]
     return torch.stack([prev, following, *ratios, irregularity], dim=1)

@@ -31,7 +31,7 @@ def test_means_are_those_of_their_intervals() -> None:
     x = np.random.default_rng(0).random(50)
     past = [x[0], *(x[max(0, i - 16) : i].mean() for i in range(1, 50))]
     np.testing.assert_allclose(mean_of_past(x, 16), past)
-    np.testing.assert_allclose(mean_around(x, 30), [x[max(0, i - 15) : i + 16].mean() for i in range(50)])
+    np.testing.assert_allclose(mean_around(x, 15), [x[max(0, i - 15) : i + 16].mean() for i in range(50)])
 
 
 def test_irregularity_is_large_in_fibrillation() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg.data.features import RR_FEATURES, RR_RANGE, rr_features
+from ecg.data.rr_features import RR_FEATURES, RR_RANGE, rr_features
 
 
 def test_a_premature_beat_has_a_short_previous_interval() -> None:

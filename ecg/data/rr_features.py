@@ -17,6 +17,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ecg.data.rhythm_features import mean_around
+
 N_LOCAL = 10  # intervals on each side that enter a local mean
 RR_RANGE = (0.2, 3.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 
@@ -74,17 +76,8 @@ def rr_features(time: FloatArray) -> NDArray[np.float32]:
     intervals = _Intervals(
         prev=prev,
         next=np.append(rr, mean),
-        local=_moving_mean(prev),
-        local_change=_moving_mean(np.abs(np.diff(prev, prepend=prev[0]))),
+        local=mean_around(prev, N_LOCAL),
+        local_change=mean_around(np.abs(np.diff(prev, prepend=prev[0])), N_LOCAL),
         record=float(mean),
     )
     return np.stack([formula(intervals) for formula in _FORMULAS.values()], axis=1).astype(np.float32)
-
-
-def _moving_mean(x: FloatArray) -> FloatArray:
-    """Returns the mean over each value (n,) and up to `N_LOCAL` values on each side of it, fewer at the ends."""
-    total = np.append(0.0, np.cumsum(x))
-    i = np.arange(len(x))
-    start, end = np.maximum(i - N_LOCAL, 0), np.minimum(i + N_LOCAL + 1, len(x))
-    mean: FloatArray = (total[end] - total[start]) / (end - start)
-    return mean
