@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 MIN_CLASS_BEATS = 20  # with fewer training beats of a class, a generator only copies them
 # Training steps and width of an evaluation network. A narrow one learns the simulated recordings in few steps.
-EVALUATION, EVALUATION_SIMULATED = (1000, 48), (80, 24)
+EVALUATION, EVALUATION_SIMULATED = (800, 32), (80, 24)
 # Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.
 CLUSTER_VARIABLES = {"MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 

@@ -23,6 +23,7 @@ from ecg.checkpoints import load_weights
 from ecg.classifier import Classifier
 from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
+from ecg.data.rr_features import RR_FEATURES
 from ecg.data.sequences import WholeRecords
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
@@ -242,10 +243,11 @@ def _report(
 
 def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str, Any]) -> dict[str, str]:
     beats, split = data.beats, data.split
-    _, n_channels, n_times = beats.signal.shape
+    n, n_channels, n_times = beats.rr.shape[1], *beats.signal.shape[1:]
     window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
-    window += f", {beats.rr.shape[1]} RR features" if beats.rr.shape[1] else ""
-    window += "; lower trace: difference to the median beat of the record" if n_channels == 2 else ""
+    window += f", {n} {'RR features' if n == len(RR_FEATURES) else 'features of rhythm and shape'}" if n else ""
+    window += f", {data.context} beats of context on each side" if data.context else ""
+    window += f"; channels: {', '.join(data.window.channels)}" if n_channels > 1 else ""
     return {
         "Model": f"{run.choices['model']}, {training['parameters']:,} parameters",
         "Data": f"{run.choices['data']}, {len(beats):,} beats of {len(set(beats.record))} records",

@@ -62,8 +62,13 @@ class Window(ABC):
 
     @property
     @abstractmethod
+    def channels(self) -> tuple[str, ...]:
+        """What each channel of a beat holds."""
+
+    @property
     def n_channels(self) -> int:
         """Channels of a beat, C."""
+        return len(self.channels)
 
     @property
     @abstractmethod
@@ -108,7 +113,7 @@ class KaggleWindow(Window):
     highpass_hz = None
     older_annotations = True  # the Kaggle set was made with them
     n_times = KAGGLE_TIMES
-    n_channels = 1
+    channels = ("lead",)
     n_rr = 0
     peak = 0
 
@@ -172,9 +177,11 @@ class CenteredWindow(Window):
         return self.peak + round(self.after * self.sfreq)
 
     @property
-    def n_channels(self) -> int:
+    def channels(self) -> tuple[str, ...]:
         """See `Window`."""
-        return self.leads * (2 if self.difference else 1)
+        leads = ("lead", "second lead")[: self.leads]
+        difference = "its difference to the median beat of the record"
+        return tuple(name for lead in leads for name in (lead, difference)[: 1 + self.difference])
 
     @property
     def n_rr(self) -> int:

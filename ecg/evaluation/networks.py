@@ -27,7 +27,9 @@ _GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global g
 
 
 class EvaluationNetwork(Network):
-    """Three strided convolutions, the mean over time, and one linear layer that also receives the RR features.
+    """Six convolutions, the mean over time, and one linear layer that also receives the RR features.
+
+    Every second convolution, from the first one on, has a stride of 2.
 
     It draws no random numbers in training, so that networks in several threads do not depend on one another.
 
@@ -37,7 +39,7 @@ class EvaluationNetwork(Network):
         n_channels: channels of a beat, C.
         n_classes: number of classes.
         n_rr: number of RR features, R.
-        hidden: channels of the first two convolutions; the third has half as many.
+        hidden: channels of the first four convolutions; the last two have half as many.
     """
 
     min_times = 1  # every convolution is padded
@@ -45,9 +47,12 @@ class EvaluationNetwork(Network):
     def __init__(self, *, n_channels: int, n_classes: int, n_rr: int, hidden: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            *_strided(n_channels, hidden, kernel_size=7),
-            *_strided(hidden, hidden, kernel_size=5),
-            *_strided(hidden, hidden // 2, kernel_size=5),
+            *_convolution(n_channels, hidden, kernel_size=7, stride=2),
+            *_convolution(hidden, hidden, kernel_size=5, stride=1),
+            *_convolution(hidden, hidden, kernel_size=5, stride=2),
+            *_convolution(hidden, hidden, kernel_size=5, stride=1),
+            *_convolution(hidden, hidden // 2, kernel_size=5, stride=2),
+            *_convolution(hidden // 2, hidden // 2, kernel_size=5, stride=1),
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.rr_norm = nn.BatchNorm1d(n_rr, affine=False) if n_rr else nn.Identity()
         self.linear = nn.Linear(hidden // 2 + n_rr, n_classes)
@@ -69,9 +74,9 @@ class EvaluationNetwork(Network):
         return logits
 
 
-def _strided(in_channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Module, ...]:
-    """Layers (B, in_channels, 1, T) -> (B, out_channels, 1, ceil(T / 2))."""
-    conv = nn.Conv2d(in_channels, out_channels, (1, kernel_size), (1, 2), (0, kernel_size // 2), bias=False)
+def _convolution(in_channels: int, out_channels: int, *, kernel_size: int, stride: int) -> tuple[nn.Module, ...]:
+    """Layers (B, in_channels, 1, T) -> (B, out_channels, 1, ceil(T / stride))."""
+    conv = nn.Conv2d(in_channels, out_channels, (1, kernel_size), (1, stride), (0, kernel_size // 2), bias=False)
     return conv, nn.BatchNorm2d(out_channels), nn.SiLU()
 
 

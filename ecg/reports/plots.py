@@ -161,7 +161,7 @@ def correct_and_wrong_beats(
     """Draws a row for each class: correctly classified beats on the left, misclassified beats on the right.
 
     The correctly classified beats range from the most to the least confident; the misclassified beats are the most
-    confident ones. Up to three leads of a beat are drawn, one below the other.
+    confident ones. Up to three channels of a beat are drawn, one below the other.
 
     Args:
         predictions: of n beats.
