@@ -38,7 +38,7 @@ from ecg.data.window import CenteredWindow, KaggleWindow, Window
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
-from ecg.evaluation.networks import FitSettings, fit_classifier
+from ecg.evaluation.networks import CLASSIFIER_WIDTH, FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator
 from ecg.models.beat_sequence import BeatSequence
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 MIN_CLASS_BEATS = 20  # with fewer training beats of a class, a generator only copies them
 # Training steps and width of an evaluation network. A narrow one learns the simulated recordings in few steps.
-EVALUATION, EVALUATION_SIMULATED = (800, 32), (80, 24)
+EVALUATION, EVALUATION_SIMULATED = (800, CLASSIFIER_WIDTH), (60, 24)
 # Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.
 CLUSTER_VARIABLES = {"MASTER_ADDR", "SLURM_NTASKS", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 

@@ -721,7 +721,7 @@ class FitConfig:
     n_evaluated: int = key(3000, "beats a class in the final evaluation", at_least=1, at_most=100_000)
     evaluation_steps: int | None = key(
         None,
-        "training steps of each evaluation network; null: 800, and 80 for simulated recordings",
+        "training steps of each evaluation network; null: 800, and 60 for simulated recordings",
         at_least=1,
         at_most=1_000_000,
     )

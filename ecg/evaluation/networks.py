@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ecg.evaluation.beat_set import BeatSet
 from ecg.models.network import Network
 
-CLASSIFIER_WIDTH = 48  # channels of the first block
+CLASSIFIER_WIDTH = 32  # channels of the first convolution
 DISCRIMINATOR_WIDTH = 16  # narrower, since it is fitted on few beats
 INFERENCE_BATCH = 1024  # beats
 EARLY_STOP_ACCURACY = 0.98  # above it, more training does not change the conclusion
@@ -87,7 +87,7 @@ class FitSettings:
     Attributes:
         steps: number of batches.
         seed: seed of the initialisation and of the batches.
-        width: channels of the first block; the features before the head are half as wide.
+        width: channels of the first convolution; the features before the head are half as wide.
         device: device of the network.
         bfloat16: whether to use bfloat16 where it is precise enough.
     """
