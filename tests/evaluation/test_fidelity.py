@@ -83,6 +83,8 @@ def test_each_measure_separates_bad_beats_from_its_reference(good: Fidelity, key
     assert row.reference is not None
     # Beyond what chance or one bad class explains.
     limits = {"discriminative": 0.2, "frechet": 5 * row.reference, "mmd": 0.01, "too_close_fraction": 0.2}
+    # A network that is fitted on one input for both classes is a random function, which can separate two classes.
+    limits["tstr_macro_f1"] = 0.95 * row.reference  # the limit of the gate
     limit = sign * limits.get(key, 0.7 * row.reference)
     for name in DETECTED[key]:
         control = row.controls[name]
