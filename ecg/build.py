@@ -395,16 +395,19 @@ def _require_devices(cfg: DictConfig) -> None:
 
 
 def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
-    """The Trainer of a classifier. The best epoch has the highest validation macro-F1.
+    """The Trainer of a classifier. The best epoch has the highest validation macro-F1; without one, it is the last.
 
     Raises:
         UserError: Lightning refuses the arguments.
     """
     monitor: dict[str, Any] = {"monitor": "val/macro_f1", "mode": "max"}
-    chosen = _callbacks(cfg, run, monitor, cfg.callbacks.ema_decay)
-    if cfg.callbacks.patience is not None:
+    validated = bool(cfg.protocol.validation_fraction)
+    best = monitor if validated else {"monitor": "step", "mode": "max", "save_on_train_epoch_end": True}
+    arguments = {} if validated else {"limit_val_batches": 0}
+    chosen = _callbacks(cfg, run, best, cfg.callbacks.ema_decay)
+    if cfg.callbacks.patience is not None and validated:
         chosen.append(EarlyStopping(**monitor, patience=cfg.callbacks.patience, strict=False))
-    return _trainer(cfg, run, "train", chosen)
+    return _trainer(cfg, run, "train", chosen, **arguments)
 
 
 def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
@@ -480,11 +483,11 @@ def _hide_library_messages() -> None:
         warnings.filterwarnings("ignore", f".*{message}.*")
 
 
-def _callbacks(cfg: DictConfig, run: Run, monitor: dict[str, Any], ema_decay: float | None) -> list[Callback]:
+def _callbacks(cfg: DictConfig, run: Run, best: dict[str, Any], ema_decay: float | None) -> list[Callback]:
     chosen: list[Callback] = [History(), BatchSeed(cfg.seed), AdaptThreads()]
     if not cfg.trainer.barebones and cfg.trainer.enable_checkpointing is not False:
         folder = run.folder / "checkpoints"
-        chosen.append(RunCheckpoint(folder, filename="best", enable_version_counter=False, **monitor))
+        chosen.append(RunCheckpoint(folder, filename="best", enable_version_counter=False, **best))
         # A callback for the last epoch: Lightning's `save_last` is written only when an epoch is better.
         chosen.append(
             RunCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)

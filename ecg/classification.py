@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_f1_score
 
 from ecg import tracking
 from ecg.callbacks import History, find_callback
@@ -25,6 +24,7 @@ from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
 from ecg.data.rr_features import RR_FEATURES
 from ecg.data.sequences import WholeRecords
+from ecg.evaluation.adjustment import best_logit_shift, best_temperature
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
 from ecg.evaluation.scores import Metrics, RunMetrics, Score
@@ -36,16 +36,15 @@ from ecg.runs import Run
 
 log = logging.getLogger(__name__)
 
-LOGIT_SHIFTS = np.arange(0, 1.01, 0.1)
-
 
 @dataclass(frozen=True)
 class ClassificationResult:
     """Scores and predictions of a classifier.
 
     Attributes:
-        metrics: of the validation and test subsets, and of the test subset without some records.
-        predictions: of the validation and test subsets.
+        metrics: of the test subset, of the validation subset if there is one, and of the test subset without some
+            records.
+        predictions: of the test subset, and of the validation subset if there is one.
         training: parameters, epochs, duration, device; content of training.json without the history.
     """
 
@@ -55,8 +54,9 @@ class ClassificationResult:
 
     @property
     def validation_macro_f1(self) -> float:
-        """The score by which runs are ranked."""
-        value = self.metrics.subsets["validation"].macro.f1.value
+        """The score by which runs are ranked; NaN without validation beats."""
+        validation = self.metrics.subsets.get("validation")
+        value = validation.macro.f1.value if validation else None
         return float("nan") if value is None else value
 
 
@@ -89,7 +89,10 @@ def require_same_data(run: Run, data: BeatDataModule) -> None:
 
 
 def load_best(trainer: pl.Trainer, classifier: Classifier) -> None:
-    """Loads the weights of the best epoch (the averaged ones, if weights are averaged)."""
+    """Loads the weights of the best epoch (the averaged ones, if weights are averaged).
+
+    Without validation beats, that is the last epoch.
+    """
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best and Path(best).is_file():
         load_weights(Path(best), classifier)
@@ -98,21 +101,31 @@ def load_best(trainer: pl.Trainer, classifier: Classifier) -> None:
 def evaluate_classifier(
     cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule, history: History
 ) -> ClassificationResult:
-    """Scores of the validation and test subsets. The logit shift is chosen on validation beats only."""
+    """Scores of the validation and test subsets. What is chosen here, is chosen on validation beats only."""
     split, device = data.split, trainer.strategy.root_device
-    positions = {"validation": split.validation, "test": split.test}
+    positions = {name: at for name, at in (("validation", split.validation), ("test", split.test)) if len(at)}
     logits = {name: predict_logits(classifier, data, at, device) for name, at in positions.items()}
-    log_prior = torch.log(data.class_counts() / len(data.train_positions))
-    tau = 0.0
-    if cfg.callbacks.logit_adjustment:
-        tau = best_logit_shift(logits["validation"], torch.from_numpy(data.labels[split.validation]), log_prior)
-    predictions = {name: _predictions(data, at, logits[name] - tau * log_prior) for name, at in positions.items()}
+    shifts = cfg.prediction.shifts or {}
+    offset = torch.tensor([float(shifts.get(name, 0.0)) for name in split.classes])
+    tau, temperature = 0.0, cfg.prediction.temperature
+    label = torch.from_numpy(data.labels[split.validation])
+    if cfg.prediction.logit_adjustment:
+        log_prior = torch.log(data.class_counts() / len(data.train_positions))
+        tau = best_logit_shift(logits["validation"] + offset, label, log_prior)
+        offset = offset - tau * log_prior
+    if temperature is None:
+        temperature = best_temperature(logits["validation"] + offset, label)
+    predictions = {
+        name: _predictions(data, at, (logits[name] + offset) / temperature) for name, at in positions.items()
+    }
     subsets = dict(predictions)
     for name, records in data.protocol.test_subsets(data.source).items():
         subsets[name] = without_records(predictions["test"], records)
     metrics = {name: _metrics(cfg, data, subset) for name, subset in subsets.items()}
     return ClassificationResult(
-        RunMetrics(data.source.simulated, tau, metrics), predictions, _training(run, trainer, classifier, history)
+        RunMetrics(data.source.simulated, tau, temperature, metrics),
+        predictions,
+        _training(run, trainer, classifier, history),
     )
 
 
@@ -146,18 +159,6 @@ def _predict_records(
     return logits[torch.from_numpy(positions)]
 
 
-def best_logit_shift(logits: Tensor, label: Tensor, log_prior: Tensor) -> float:
-    """The tau in [0, 1] with the highest macro-F1 of the logits minus tau times the log prior.
-
-    Post-hoc logit adjustment of Menon et al. 2021, ICLR, arXiv:2007.07314.
-    """
-    f1 = [
-        float(multiclass_f1_score(logits - tau * log_prior, label, logits.shape[1], average="macro"))
-        for tau in LOGIT_SHIFTS
-    ]
-    return float(LOGIT_SHIFTS[int(np.argmax(f1))])
-
-
 def _predictions(data: BeatDataModule, positions: Positions, logits: Tensor) -> Predictions:
     probability: NDArray[np.float32] = torch.softmax(logits, dim=-1).numpy()
     return Predictions(
@@ -181,10 +182,10 @@ def _metrics(cfg: DictConfig, data: BeatDataModule, predictions: Predictions) ->
 
 
 def _training(run: Run, trainer: pl.Trainer, classifier: Classifier, history: History) -> dict[str, Any]:
-    f1 = [epoch.get("val/macro_f1", 0.0) for epoch in history.epochs]
+    f1 = [epoch["val/macro_f1"] for epoch in history.epochs if "val/macro_f1" in epoch]
     return {
         "parameters": sum(p.numel() for p in classifier.network.parameters()),
-        "epochs": len(f1),
+        "epochs": len(history.epochs),
         "best_epoch": int(np.argmax(f1)) if f1 else None,
         "steps": trainer.global_step,
         "seconds": round(run.seconds, 1),
@@ -246,6 +247,8 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
     n, n_channels, n_times = beats.rr.shape[1], *beats.signal.shape[1:]
     window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
     window += f", {n} {'RR features' if n == len(RR_FEATURES) else 'features of rhythm and shape'}" if n else ""
+    best = training["best_epoch"]
+    chosen = "the last one evaluated" if best is None else f"best epoch {best} by validation macro-F1"
     window += f", {data.context} beats of context on each side" if data.context else ""
     window += f"; channels: {', '.join(data.window.channels)}" if n_channels > 1 else ""
     return {
@@ -256,8 +259,8 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
         f"{len(split.validation):,} validation beats, {len(split.test):,} test beats",
         "Augmentation": _augmentation(run, data),
         "Patients": "each in one subset" if split.by_patient else "the same in all subsets",
-        "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, best epoch "
-        f"{training['best_epoch']} by validation macro-F1, {training['precision']} on {training['device']}",
+        "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, {chosen}, "
+        f"{training['precision']} on {training['device']}",
         "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
     }
 

@@ -62,7 +62,9 @@ def _write_results(folder: Path, *, seed: int, fold: int, error: float, model: s
         "test": _predictions(1000 * seed + fold, error, f"test{fold}-", classes),
     }
     metrics = {name: evaluate(subset, by_patient=True, n_bootstrap=0).to_json() for name, subset in subsets.items()}
-    (folder / "metrics.json").write_text(json.dumps({"simulated": True, "logit_shift": 0.0, "subsets": metrics}))
+    (folder / "metrics.json").write_text(
+        json.dumps({"simulated": True, "logit_shift": 0.0, "temperature": 1.0, "subsets": metrics})
+    )
     history = [{"epoch": e, "train/loss": 1 / (e + 1), "val/macro_f1": 0.5 + 0.1 * e} for e in range(3)]
     (folder / "training.json").write_text(json.dumps({"history": history}))
     (folder / "provenance.json").write_text(json.dumps({"choices": {"model": model, "augmentation": "none"}}))

@@ -260,7 +260,7 @@ def make_run(folder: Path, model: str, seed: int, f1: float, **changes: Any) -> 
         overrides=(f"model={model}", f"seed={seed}"),
         choices={"model": model, "augmentation": "none"},
         config={"seed": seed, "model._target_": f"ecg.models.{model}"},
-        metrics=RunMetrics(simulated=True, logit_shift=0.0, subsets=metrics),
+        metrics=RunMetrics(simulated=True, logit_shift=0.0, temperature=1.0, subsets=metrics),
         history=[{"epoch": e, "train/loss": 1 / (e + 1), "val/macro_f1": 0.5 + 0.1 * e} for e in range(3)],
     )
     return replace(run, **changes)

@@ -12,7 +12,6 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ecg.classification import LOGIT_SHIFTS, best_logit_shift
 from ecg.classifier import Classifier
 from ecg.data.batch import Batch
 from ecg.errors import UserError
@@ -157,24 +156,3 @@ def test_weight_decay_applies_to_matrices_only() -> None:
     decay = {id(p): group["weight_decay"] for group in trainer.optimizers[0].param_groups for p in group["params"]}
     linear = classifier.network.linear
     assert decay == {id(linear.weight): 0.01, id(linear.bias): 0.0}
-
-
-def test_best_logit_shift_has_the_highest_macro_f1() -> None:
-    # One beat in 20 is of class 1. The logits contain the log prior three times, which lowers the recall of class 1.
-    torch.manual_seed(0)
-    label = (torch.arange(4000) % 20 == 0).long()
-    log_prior = torch.log(torch.tensor([0.95, 0.05]))
-    evidence = torch.randn(4000) * 1.5 + 2 * (2 * label - 1)
-    logits = torch.stack([-evidence / 2, evidence / 2], dim=1) + 3 * log_prior
-    assert best_logit_shift(logits, label, log_prior) == 1.0
-    weaker = logits - 2.5 * log_prior
-    f1 = [f1_score(label, (weaker - tau * log_prior).argmax(dim=1), average="macro") for tau in LOGIT_SHIFTS]
-    best = best_logit_shift(weaker, label, log_prior)
-    assert f1[list(LOGIT_SHIFTS).index(best)] == pytest.approx(max(f1))
-    assert max(f1) > min(f1)
-
-
-def test_best_logit_shift_is_0_for_a_perfect_classifier() -> None:
-    label = (torch.arange(400) % 20 == 0).long()
-    logits = torch.stack([1 - label, label], dim=1).float() * 20
-    assert best_logit_shift(logits, label, torch.log(torch.tensor([0.95, 0.05]))) == 0.0

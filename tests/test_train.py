@@ -28,7 +28,7 @@ from ecg.data import synthetic_set
 def finished(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[Path, Ended]:
     """A run with W&B offline."""
     tmp_path = tmp_path_factory.mktemp("train")
-    overrides = [*TINY_TRAIN, "callbacks.logit_adjustment=true", "seed=0"]
+    overrides = [*TINY_TRAIN, "prediction.logit_adjustment=true", "seed=0"]
     ended = run("train", *overrides, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     return tmp_path / "run", ended

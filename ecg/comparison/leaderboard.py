@@ -99,7 +99,7 @@ class Leaderboard:
 
     @property
     def ranked(self) -> list[Configuration]:
-        """Configurations by mean validation macro-F1, best first."""
+        """Configurations by mean validation macro-F1, best first; those without validation beats last."""
 
         def rank(configuration: Configuration) -> float:
             mean = configuration.scores["validation"]["macro_f1"].mean()
@@ -126,7 +126,7 @@ def build_leaderboard(records: Sequence[RunRecord]) -> Leaderboard:
     if not finished:
         reasons = "; ".join(f"{record.folder.name}: {record.reason or record.state_label}" for record in records[:3])
         raise UserError(f"None of the {len(records)} runs is finished ({reasons}).")
-    if len(classes := {record.subset("test").classes for record in finished}) > 1:
+    if len(classes := {record.test.classes for record in finished}) > 1:
         sets = " and ".join(sorted(", ".join(names) for names in classes))
         raise UserError(f"The runs have different classes ({sets}). Compare runs with the same protocol.classes.")
     groups: dict[str, list[RunRecord]] = {}
@@ -215,9 +215,7 @@ def _configuration(name: str, runs: Sequence[RunRecord]) -> Configuration:
     test = tuple(_test_metrics(of_seed) for of_seed in complete)
     scores = {
         # Averaged over the folds, because two folds may have the same validation beats.
-        "validation": _mean_over_folds(
-            [[_scores(run.subset("validation")) for run in of_seed] for of_seed in complete]
-        ),
+        "validation": _mean_over_folds([[_validation_scores(run) for run in of_seed] for of_seed in complete]),
         "test": _mean_over_folds([[_scores(metrics)] for metrics in test]),
     }
     return Configuration(name, tuple(runs), seeds, scores, test, tuple(sorted(by_seed.keys() - set(seeds))))
@@ -229,6 +227,11 @@ def _scores(metrics: Metrics) -> dict[str, float]:
     return {name: float("nan") if score.value is None else score.value for name, score in scores.items()}
 
 
+def _validation_scores(run: RunRecord) -> dict[str, float]:
+    validation = run.subsets.get("validation")
+    return _scores(validation) if validation else dict.fromkeys(_scores(run.test), float("nan"))
+
+
 def _mean_over_folds(by_seed: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, NDArray[np.float64]]:
     names = by_seed[0][0] if by_seed else ()
     return {name: np.array([np.mean([fold[name] for fold in folds]) for folds in by_seed]) for name in names}
@@ -237,7 +240,7 @@ def _mean_over_folds(by_seed: Sequence[Sequence[Mapping[str, float]]]) -> dict[s
 def _test_metrics(folds: Sequence[RunRecord]) -> Metrics:
     """Metrics of the test beats of all folds as one set."""
     if len(folds) == 1:
-        return folds[0].subset("test")
+        return folds[0].test
     parts = [run.predictions for run in folds if run.predictions]
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     return evaluate(Predictions(**joined, classes=parts[0].classes), by_patient=True, n_bootstrap=N_BOOTSTRAP)

@@ -65,18 +65,25 @@ class RunRecord:
         """The state in words. The status of a killed run remains "running"."""
         return {"running": "running or killed", "": "not started"}.get(self.state, self.state)
 
-    def subset(self, name: str) -> Metrics:
-        """Returns the metrics of one subset of a finished run.
+    @property
+    def test(self) -> Metrics:
+        """Metrics of the test subset of a finished run.
 
-        Args:
-            name: "validation", "test", or a part of the test subset.
+        Raises:
+            ValueError: the run is not finished.
+        """
+        return self.subsets["test"]
+
+    @property
+    def subsets(self) -> Mapping[str, Metrics]:
+        """Metrics of a finished run by subset: "test", "validation" if there is one, and parts of the test subset.
 
         Raises:
             ValueError: the run is not finished.
         """
         if self.metrics is None:
             raise ValueError(f"The run in {self.folder} is not finished, so it has no metrics.")
-        return self.metrics.subsets[name]
+        return self.metrics.subsets
 
 
 def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
@@ -151,8 +158,8 @@ def _read_run(folder: Path) -> RunRecord:
 
 
 def _require_consistent(metrics: RunMetrics) -> None:
-    if missing := {"validation", "test"} - metrics.subsets.keys():
-        raise ValueError(f"metrics.json has no {' and no '.join(sorted(missing))} subset")
+    if "test" not in metrics.subsets:
+        raise ValueError("metrics.json has no test subset")
     classes = metrics.subsets["test"].classes
     for name, subset in metrics.subsets.items():
         sizes = {len(subset.confusion_matrix), *map(len, subset.confusion_matrix)}

@@ -25,6 +25,7 @@ def check_train(cfg: DictConfig) -> None:
     _check_common(cfg)
     _check_augmentation(cfg)
     _check_context(cfg)
+    _check_prediction(cfg)
 
 
 def check_synth(cfg: DictConfig) -> None:
@@ -34,6 +35,10 @@ def check_synth(cfg: DictConfig) -> None:
         UserError: names the key, its value and the valid values.
     """
     _check_common(cfg)
+    if not cfg.protocol.validation_fraction:
+        raise UserError(
+            "protocol.validation_fraction is 0. Generators are chosen and evaluated on validation beats: use 0.1."
+        )
     if cfg.checkpoint and cfg.resume:
         raise UserError("checkpoint and resume exclude each other: checkpoint samples beats, resume continues a fit.")
     _require_single_beats(
@@ -161,6 +166,19 @@ def _check_context(cfg: DictConfig) -> None:
                 f"data.context is {data.context}, and augmentation.transforms.{key} changes single beats in a way that "
                 f"does not fit their neighbours. Set augmentation.transforms.{key}=0."
             )
+
+
+def _check_prediction(cfg: DictConfig) -> None:
+    prediction = cfg.prediction
+    for name in prediction.shifts or {}:
+        _require_class(cfg, "prediction.shifts", name)
+    if cfg.protocol.validation_fraction:
+        return
+    chosen = "chosen on validation beats, and protocol.validation_fraction is 0"
+    if prediction.logit_adjustment:
+        raise UserError(f"With prediction.logit_adjustment, the shift is {chosen}. Use prediction.shifts.")
+    if prediction.temperature is None:
+        raise UserError(f"With prediction.temperature=null, the temperature is {chosen}. Give a number.")
 
 
 def _has_kaggle_split(data: DictConfig) -> bool:

@@ -158,7 +158,11 @@ class ProtocolConfig:
     classes: list[str] = key(CLASSES, "classes that take part")
     exclude: list[str] = key([], "records that are left out")
     validation_fraction: float = key(
-        0.2, "fraction of the training beats or patients used for validation", at_least=0.01, at_most=0.5
+        0.2,
+        "fraction of the training beats or patients used for validation; 0: none, the last epoch is evaluated",
+        choices=(0.0,),
+        at_least=0.01,
+        at_most=0.5,
     )
     split_seed: int = key(0, "seed of the split; separate from the training seed", at_least=0, at_most=LARGEST_SEED)
     keep: Any = key(
@@ -181,7 +185,11 @@ class KaggleProtocolConfig(ProtocolConfig):
     window: WindowName = key(WindowName.kaggle, "default of data.window")
     lead: str = key("first", "default of data.lead; the Kaggle set uses the first lead")
     validation_fraction: float = key(
-        0.1, "fraction of the training beats used for validation; holds 64 fusion beats", at_least=0.01, at_most=0.5
+        0.1,
+        "fraction of the training beats used for validation; 0.1 holds 64 fusion beats; 0: none",
+        choices=(0.0,),
+        at_least=0.01,
+        at_most=0.5,
     )
 
 
@@ -482,7 +490,7 @@ class OptimizerConfig:
 
 @dataclass
 class CallbacksConfig:
-    """Early stopping, weight averaging, logit adjustment."""
+    """Early stopping and weight averaging."""
 
     patience: int | None = key(
         10, "epochs without a better validation macro-F1 before stopping; null: off", at_least=0, at_most=100_000
@@ -490,7 +498,25 @@ class CallbacksConfig:
     ema_decay: float | None = key(
         0.998, "decay of the averaged weights, per step; null: no averaging", above=0, below=1
     )
-    logit_adjustment: bool = key(False, "choose a post-hoc shift of the logits on the validation beats")
+
+
+@dataclass
+class PredictionConfig:
+    """How probabilities follow from the logits of the network."""
+
+    recentre: bool = key(False, "subtract from the logits of S those that are usual in the record; needs no labels")
+    shifts: Any = key(
+        None,
+        "class: number added to its logits, such as {S: 0.5, F: 2.0}; `ecg calibrate` chooses them",
+        at_least=-100,
+        at_most=100,
+        example="{S: 0.5, F: 2.0}",
+    )
+    logit_adjustment: bool = key(False, "shift the logits by a multiple of the log class prior, chosen on validation")
+    temperature: float | None = key(
+        1.0, "divides the logits; null: chosen on validation; `ecg calibrate` chooses it", above=0, at_most=1000
+    )
+    vote: bool = key(False, "replace the probabilities of beats of one shape in a record by their mean; no labels")
 
 
 @dataclass
@@ -625,6 +651,7 @@ class TrainConfig:
     loss: Any = MISSING
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     callbacks: CallbacksConfig = field(default_factory=CallbacksConfig)
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: Any = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -48,7 +48,7 @@ def test_configurations_are_ranked_by_validation(board: Leaderboard) -> None:
 
 
 def test_scores_have_one_value_for_each_seed(board: Leaderboard) -> None:
-    macro_f1 = [run.subset("test").macro.f1.value for run in board.baseline.runs]
+    macro_f1 = [run.test.macro.f1.value for run in board.baseline.runs]
     np.testing.assert_array_equal(board.baseline.scores["test"]["macro_f1"], macro_f1)
     assert board.baseline.scores["test"].keys() == {"macro_f1", "accuracy", *board.classes}
 
@@ -104,12 +104,24 @@ def test_the_test_beats_of_all_folds_are_evaluated_as_one_set(tmp_path: Path) ->
     (configuration,) = _board(tmp_path).configurations
     assert (configuration.seeds, configuration.n_folds) == ((1,), 3)
     (test,) = configuration.test
-    singles = [run.subset("test") for run in configuration.runs]
+    singles = [run.test for run in configuration.runs]
     assert test.n_beats == sum(single.n_beats for single in singles)
     assert test.n_patients == 12
     np.testing.assert_array_equal(test.confusion_matrix, sum(np.array(single.confusion_matrix) for single in singles))
-    validation = [run.subset("validation").macro.f1.value for run in configuration.runs]
+    validation = [run.subsets["validation"].macro.f1.value for run in configuration.runs]
     assert configuration.scores["validation"]["macro_f1"][0] == pytest.approx(np.mean(validation))  # type: ignore[arg-type]
+
+
+def test_a_run_without_validation_beats_is_ranked_last(tmp_path: Path) -> None:
+    for name, seed, error in (("0_x", 1, 0.0), ("1_y", 1, 0.5)):
+        make_run(tmp_path / name, seed=seed, error=error, model=name)
+    metrics = json.loads((tmp_path / "0_x" / "metrics.json").read_text())
+    del metrics["subsets"]["validation"]
+    (tmp_path / "0_x" / "metrics.json").write_text(json.dumps(metrics))
+    board = _board(tmp_path)
+    assert [each.name for each in board.ranked] == ["model=1_y", "model=0_x"]
+    assert board.ranked[1].scores["test"]["macro_f1"][0] == 1
+    assert to_json(board)["configurations"][1]["validation"]["macro_f1"]["mean"] is None
 
 
 def test_a_seed_without_all_folds_is_left_out(tmp_path: Path) -> None:

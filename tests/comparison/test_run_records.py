@@ -21,7 +21,7 @@ def test_a_finished_run_has_its_results(tmp_path: Path) -> None:
     assert record.choices == {"model": "cnn", "augmentation": "none"}
     assert record.config["protocol.fold"] == 2
     assert "paths.run_dir" not in record.config
-    assert record.subset("test").n_beats == 120
+    assert record.test.n_beats == 120
     assert [epoch["epoch"] for epoch in record.history] == [0, 1, 2]
 
 
@@ -33,7 +33,7 @@ def test_an_unfinished_run_has_a_state_and_no_metrics(state: str, label: str, tm
     assert (record.state_label, record.reason) == (label, "out of memory")
     assert record.metrics is None
     with pytest.raises(ValueError, match="not finished"):
-        record.subset("test")
+        _ = record.test
 
 
 def test_a_run_without_a_status_has_not_started(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def _with_empty_config(run: Path) -> None:
     ("damage", "message"),
     [
         (_without_metrics, "metrics.json is missing"),
-        (_with_earlier_format, "logit_shift|subsets"),
+        (_with_earlier_format, "logit_shift|temperature|subsets"),
         (_without_test_subset, "metrics.json has no test subset"),
         (_with_malformed_config, "config.yaml"),
         (_with_empty_config, "config.yaml is damaged: it holds no keys"),

@@ -55,7 +55,7 @@ WRONG_TRAIN = [
     (["optimizer.lr=nan"], r"optimizer.lr is nan"),
     (
         ["protocol.validation_fraction=1.5"],
-        r"protocol.validation_fraction is 1.5. Valid values: at least 0.01 and at most 0.5",
+        r"protocol.validation_fraction is 1.5. Valid values: 0.0, or at least 0.01 and at most 0.5",
     ),
     (["model.hidden=2"], r"model.hidden is 2. Valid values: at least 4"),
     (["model.dropout=1"], r"model.dropout is 1.0. Valid values: at least 0 and below 1"),

@@ -51,7 +51,7 @@ METRICS = st.builds(
     classes=st.lists(st.sampled_from("NSVFQ"), max_size=2).map(tuple),
     ec57=st.none() | by_name(EC57),
 )
-RUN_METRICS = st.builds(RunMetrics, st.booleans(), st.floats(0, 1), by_name(METRICS))
+RUN_METRICS = st.builds(RunMetrics, st.booleans(), st.floats(0, 1), st.floats(0.1, 10), by_name(METRICS))
 RESULTS = [SCORES, MACRO, CLASS, RATES, RECORD_RATES, EC57, METRICS, RUN_METRICS]
 NAMES = ["Score", "MacroScores", "ClassScores", "Rates", "RecordRates", "EC57Class", "Metrics", "RunMetrics"]
 
@@ -69,5 +69,7 @@ def test_from_json_reverses_to_json(results: st.SearchStrategy[Any], data: st.Da
 @pytest.mark.parametrize("ec57", [True, False])
 def test_evaluated_metrics_are_restored_from_json(ec57: bool) -> None:
     metrics = evaluate(random_predictions(prior=[0.6, 0.3, 0.1, 0, 0]), by_patient=True, ec57=ec57, n_bootstrap=5)
-    run = RunMetrics(simulated=False, logit_shift=0.5, subsets={"validation": metrics, "test": metrics})
+    run = RunMetrics(
+        simulated=False, logit_shift=0.5, temperature=1.5, subsets={"validation": metrics, "test": metrics}
+    )
     assert RunMetrics.from_json(json.loads(json.dumps(run.to_json(), allow_nan=False))) == run

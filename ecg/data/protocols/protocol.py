@@ -25,7 +25,7 @@ class Split:
 
     Attributes:
         train: (n_train,) positions.
-        validation: (n_validation,) positions.
+        validation: (n_validation,) positions; none if the protocol uses all other beats for training.
         test: (n_test,) positions.
         classes: names of the classes. Beats of other classes are in no subset.
         by_patient: whether every patient is in one subset only.
@@ -51,7 +51,7 @@ class Protocol(ABC):
     Attributes:
         classes: names of the classes that take part.
         exclude: records that are left out.
-        validation_fraction: fraction of the training beats or patients that is used for validation.
+        validation_fraction: fraction of the training beats or patients that is used for validation; 0 for none.
         split_seed: seed of the split.
         keep: class -> fraction of its training beats to keep; classes that are not listed keep all.
     """
@@ -103,8 +103,10 @@ class Protocol(ABC):
                 raise UserError(
                     f"The {subset} subset is empty. Check protocol.classes, the protocol's records and data.records."
                 )
-        divide = self._split_patients if self.by_patient else self._split_beats
-        train, validation = divide(beats, training, "validation_fraction")
+        train, validation = training, training[:0]
+        if self.validation_fraction:
+            divide = self._split_patients if self.by_patient else self._split_beats
+            train, validation = divide(beats, training, "validation_fraction")
         for name in self.classes:
             if not (beats.label[train] == CLASSES.index(name)).any():
                 raise UserError(

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+
+from ecg.evaluation.adjustment import LOGIT_SHIFTS, best_logit_shift, best_temperature
+
+
+def test_best_logit_shift_has_the_highest_macro_f1() -> None:
+    # One beat in 20 is of class 1. The logits contain the log prior three times, which lowers the recall of class 1.
+    torch.manual_seed(0)
+    label = (torch.arange(4000) % 20 == 0).long()
+    log_prior = torch.log(torch.tensor([0.95, 0.05]))
+    evidence = torch.randn(4000) * 1.5 + 2 * (2 * label - 1)
+    logits = torch.stack([-evidence / 2, evidence / 2], dim=1) + 3 * log_prior
+    assert best_logit_shift(logits, label, log_prior) == 1.0
+    weaker = logits - 2.5 * log_prior
+    f1 = [f1_score(label, (weaker - tau * log_prior).argmax(dim=1), average="macro") for tau in LOGIT_SHIFTS]
+    best = best_logit_shift(weaker, label, log_prior)
+    assert f1[list(LOGIT_SHIFTS).index(best)] == pytest.approx(max(f1))
+    assert max(f1) > min(f1)
+
+
+def test_best_logit_shift_is_0_for_a_perfect_classifier() -> None:
+    label = (torch.arange(400) % 20 == 0).long()
+    logits = torch.stack([1 - label, label], dim=1).float() * 20
+    assert best_logit_shift(logits, label, torch.log(torch.tensor([0.95, 0.05]))) == 0.0
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_best_temperature_is_the_one_that_the_labels_were_drawn_with(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(3 * rng.standard_normal((20_000, 3)))
+    probability = torch.softmax(logits / temperature, dim=1).numpy()
+    label = (rng.random((20_000, 1)) > probability.cumsum(axis=1)).sum(axis=1).clip(max=2)
+    assert best_temperature(logits, torch.from_numpy(label)) == pytest.approx(temperature, rel=0.05)
