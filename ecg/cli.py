@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +64,30 @@ def compare(
 
             out.mkdir(parents=True, exist_ok=True)
             typer.echo(f"Leaderboard: {write_leaderboard(board, out)[0]}")
+
+
+@app.command()
+def calibrate(
+    runs: Annotated[list[Path], typer.Argument(help="Folds of cross-validations, or folders of sweeps over them.")],
+    out: Annotated[Path | None, typer.Option(help="File for the result as JSON; default: print only.")] = None,
+) -> None:
+    """Chooses prediction.shifts and prediction.temperature on the test beats of a cross-validation.
+
+    The test beats of all folds are one set, in which every patient takes part. With several seeds, each gives a set,
+    and all sets are used.
+    """
+    with user_errors():
+        from ecg.comparison.calibration import calibrate
+        from ecg.comparison.run_records import read_runs
+        from ecg.files import write_json
+
+        result = calibrate(read_runs(runs))
+        for title, scores in (("without shifts", result.before), ("with shifts", result.after)):
+            f1 = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            typer.echo(f"macro-F1 {title}: {sum(scores.values()) / len(scores):.3f} ({f1})")
+        typer.echo(" ".join(f"'{override}'" for override in result.overrides))
+        if out:
+            write_json(out, asdict(result))
 
 
 @app.command("wandb-report")

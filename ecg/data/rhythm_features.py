@@ -106,27 +106,65 @@ def _deviation(rr: Intervals) -> FloatArray:
     return np.clip(deviation, -LARGEST_Z, LARGEST_Z)
 
 
+def _median_around(x: FloatArray, n: int) -> FloatArray:
+    """Returns the median over n values around each value of x (m,); the values at the ends are repeated."""
+    median: FloatArray = median_filter(x, n, mode="nearest")
+    return median
+
+
+_Formula: TypeAlias = Callable[[Intervals], FloatArray]
+_INTERVALS: dict[str, _Formula] = {
+    "prev": lambda rr: rr.prev,
+    "next": lambda rr: rr.next,
+    "prev2": lambda rr: rr.prev2,
+    "next2": lambda rr: rr.next2,
+}
+_MEANS: dict[str, Callable[[Intervals], FloatArray | float]] = {
+    "mean(past 16)": lambda rr: rr.past16,
+    "mean(past 32)": lambda rr: rr.past32,
+    "mean(around 80)": lambda rr: rr.around80,
+    "mean(around 400)": lambda rr: rr.around400,
+    "mean(record)": lambda rr: rr.record,
+}
+_MEDIANS: dict[str, _Formula] = {
+    "median(around 9)": lambda rr: _median_around(rr.prev, 9),
+    "median(around 17)": lambda rr: _median_around(rr.prev, 17),
+    "median(around 41)": lambda rr: _median_around(rr.prev, 41),
+}
+
+
+def _ratios(
+    intervals: dict[str, _Formula], to: dict[str, Callable[[Intervals], FloatArray | float]]
+) -> dict[str, _Formula]:
+    """Returns the log ratio of each interval to each mean, by its formula."""
+
+    def ratio(interval: _Formula, mean: Callable[[Intervals], FloatArray | float]) -> _Formula:
+        return lambda rr: _log_ratio(interval(rr), mean(rr))
+
+    return {
+        f"log({name} / {mean_name})": ratio(interval, mean)
+        for name, interval in intervals.items()
+        for mean_name, mean in to.items()
+    }
+
+
 # The name of a feature is its formula.
-_FORMULAS: dict[str, Callable[[Intervals], FloatArray]] = {
-    "log(prev / mean(past 16))": lambda rr: _log_ratio(rr.prev, rr.past16),
-    "log(next / mean(past 16))": lambda rr: _log_ratio(rr.next, rr.past16),
-    "log(prev / mean(past 32))": lambda rr: _log_ratio(rr.prev, rr.past32),
-    "log(next / mean(past 32))": lambda rr: _log_ratio(rr.next, rr.past32),
-    "log(prev2 / mean(past 32))": lambda rr: _log_ratio(rr.prev2, rr.past32),
-    "log(next2 / mean(past 32))": lambda rr: _log_ratio(rr.next2, rr.past32),
-    "log(prev / mean(around 80))": lambda rr: _log_ratio(rr.prev, rr.around80),
-    "log(next / mean(around 80))": lambda rr: _log_ratio(rr.next, rr.around80),
-    "log(prev / mean(around 400))": lambda rr: _log_ratio(rr.prev, rr.around400),
-    "log(next / mean(around 400))": lambda rr: _log_ratio(rr.next, rr.around400),
-    "log(prev / mean(record))": lambda rr: _log_ratio(rr.prev, rr.record),
-    "log(next / mean(record))": lambda rr: _log_ratio(rr.next, rr.record),
+_FORMULAS: dict[str, _Formula] = {
+    **_ratios(_INTERVALS, _MEANS),
+    **_ratios({name: _INTERVALS[name] for name in ("prev", "next")}, {**_MEDIANS}),
     "(prev - mean(past 32)) / std(past 32)": _deviation,
     "log(next / prev)": lambda rr: _log_ratio(rr.next, rr.prev),
     "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),
     "log(next2 / next)": lambda rr: _log_ratio(rr.next2, rr.next),
-    "log(prev / median(around 17))": lambda rr: _log_ratio(rr.prev, median_filter(rr.prev, 17, mode="nearest")),
-    "mean(|diff(prev)|, around 30) / mean(record)": lambda rr: mean_around(rr.change, 15) / rr.record,
-    "mean(|diff(prev)|, around 200) / mean(record)": lambda rr: mean_around(rr.change, 100) / rr.record,
+    "log((prev + next) / (2 median(around 41)))": lambda rr: _log_ratio(
+        rr.prev + rr.next, 2 * _median_around(rr.prev, 41)
+    ),
+    "log(mean(|diff(prev)|, around 30) / mean(record) + 0.01)": lambda rr: np.log(
+        mean_around(rr.change, 15) / rr.record + 0.01
+    ),
+    "log(mean(|diff(prev)|, around 200) / mean(record) + 0.01)": lambda rr: np.log(
+        mean_around(rr.change, 100) / rr.record + 0.01
+    ),
 }
 RHYTHM_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
 

@@ -1,7 +1,4 @@
-"""Adjustments of the logits of a classifier: shifts of classes, temperature, and two adjustments by record.
-
-The adjustments by record use no labels, but all beats of a record: they cannot be made while a record is being taken.
-"""
+"""Adjustments of the logits of a classifier: shifts of classes, and a temperature."""
 
 from __future__ import annotations
 
@@ -12,6 +9,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_f1_score
 
 LOGIT_SHIFTS = np.arange(0, 1.01, 0.1)
+CLASS_SHIFTS = sorted(np.arange(-3, 3.01, 0.25).tolist(), key=abs)  # the smallest of equally good ones is first
+SEARCHES = 3  # rounds of the coordinate search
 
 
 def best_logit_shift(logits: Tensor, label: Tensor, log_prior: Tensor) -> float:
@@ -45,3 +44,34 @@ def best_temperature(logits: Tensor, label: Tensor) -> float:
         return float(torch.nn.functional.cross_entropy(logits.double() / np.exp(log_temperature), label))
 
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def best_shifts(logits: Tensor, label: Tensor) -> Tensor:
+    """Returns the shifts (n_classes,) of the logits with the highest macro-F1; that of the first class is 0.
+
+    Coordinate search over `CLASS_SHIFTS`, from 0. Of equally good shifts the smallest one is used.
+
+    Args:
+        logits: (n, n_classes).
+        label: (n,) index of the class.
+    """
+    n_classes = logits.shape[1]
+    shifts = torch.zeros(n_classes)
+    for _ in range(SEARCHES):
+        for c in range(1, n_classes):
+            others = (logits + shifts).index_fill(1, torch.tensor(c), -torch.inf)
+            best_other, other = others.max(dim=1)
+            # The class is predicted where its logit, shifted, is larger than all others.
+            needed = best_other - logits[:, c]
+            f1 = [
+                float(f1_scores(torch.where(shift > needed, c, other), label, n_classes).mean())
+                for shift in CLASS_SHIFTS
+            ]
+            shifts[c] = CLASS_SHIFTS[int(np.argmax(f1))]
+    return shifts
+
+
+def f1_scores(predicted: Tensor, label: Tensor, n_classes: int) -> Tensor:
+    """Returns the F1 (n_classes,) of predicted classes (n,) and labels (n,); 0 for a class that is in neither."""
+    matrix = torch.bincount(label * n_classes + predicted, minlength=n_classes**2).view(n_classes, n_classes).double()
+    return 2 * matrix.diagonal() / (matrix.sum(dim=0) + matrix.sum(dim=1)).clamp(min=1)

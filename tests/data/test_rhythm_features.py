@@ -36,7 +36,7 @@ def test_means_are_those_of_their_intervals() -> None:
 
 def test_irregularity_is_large_in_fibrillation() -> None:
     rng = np.random.default_rng(0)
-    name = "mean(|diff(prev)|, around 30) / mean(record)"
+    name = "log(mean(|diff(prev)|, around 30) / mean(record) + 0.01)"
     regular, irregular = (column(np.cumsum(rng.normal(0.8, spread, 100)), name) for spread in (0.01, 0.2))
     assert irregular.min() > regular.max()
 

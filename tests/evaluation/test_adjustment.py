@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from ecg.evaluation.adjustment import LOGIT_SHIFTS, best_logit_shift, best_temperature
+from ecg.evaluation.adjustment import LOGIT_SHIFTS, best_logit_shift, best_shifts, best_temperature, f1_scores
 
 
 def test_best_logit_shift_has_the_highest_macro_f1() -> None:
@@ -36,3 +36,27 @@ def test_best_temperature_is_the_one_that_the_labels_were_drawn_with(temperature
     probability = torch.softmax(logits / temperature, dim=1).numpy()
     label = (rng.random((20_000, 1)) > probability.cumsum(axis=1)).sum(axis=1).clip(max=2)
     assert best_temperature(logits, torch.from_numpy(label)) == pytest.approx(temperature, rel=0.05)
+
+
+def test_f1_scores_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    label, predicted = (torch.from_numpy(rng.integers(0, 3, 200)) for _ in range(2))
+    expected = f1_score(label, predicted, labels=range(4), average=None, zero_division=0)
+    np.testing.assert_allclose(f1_scores(predicted, label, 4), expected)
+
+
+def test_best_shifts_restore_logits_that_were_shifted() -> None:
+    torch.manual_seed(0)
+    label = torch.arange(3000) % 3
+    logits = torch.randn(3000, 3) + 4 * torch.nn.functional.one_hot(label, 3)
+    expected = f1_scores(logits.argmax(dim=1), label, 3).mean()
+    shifted = logits - torch.tensor([0.0, 2.0, -1.5])
+    shifts = best_shifts(shifted, label)
+    assert shifts[0] == 0
+    assert f1_scores((shifted + shifts).argmax(dim=1), label, 3).mean() >= expected - 0.002
+    assert shifts.tolist() == pytest.approx([0.0, 2.0, -1.5], abs=0.5)
+
+
+def test_best_shifts_are_0_where_no_shift_helps() -> None:
+    label = torch.arange(90) % 3
+    assert best_shifts(20.0 * torch.nn.functional.one_hot(label, 3), label).tolist() == [0, 0, 0]
