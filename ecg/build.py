@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMon
 from pytorch_lightning.loggers import Logger
 
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
+from ecg.augmentation.rhythm import RhythmSimulation
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
@@ -99,6 +100,7 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
     """
     beats, split, source, window, protocol = _split_beats(cfg)
     balance: Balance = _instantiate(cfg.augmentation.balance)
+    simulation: RhythmSimulation = _instantiate(cfg.augmentation.rhythm)
     if balance.class_power != 1 and cfg.loss.class_weights != ClassWeights.none:
         log.warning(
             "augmentation=class_balanced and loss.class_weights=%s both correct the class imbalance, so rare classes "
@@ -126,6 +128,7 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
         class_power=balance.class_power,
         balanced=balance(training),
         context=cfg.data.get("context", 0),
+        rhythms=simulation(beats, split, cfg.seed),
     )
 
 

@@ -71,7 +71,7 @@ def make_arrays_training(
     n, text = len(label), np.full(len(label), "x")
     rr = np.zeros((n, 0), np.float32) if rr is None else rr
     index = np.array([CLASSES.index(classes[c]) for c in label])
-    beats = Beats(signal, rr, index, text, text, np.arange(n), np.zeros(n, bool), 120.0)
+    beats = Beats(signal, rr, index, text, text, np.arange(n), 0.8 * np.arange(n), np.zeros(n, bool), 120.0)
     return make_training(beats, train=range(n), classes=classes, **settings)
 
 

@@ -38,6 +38,7 @@ def make_beats(n_patients: int, per_class: dict[int, int], *, seed: int = 0, n_t
         record=np.char.add(patient, np.where(np.arange(n) % 2, "a", "b")),
         patient=patient,
         sample=np.arange(n) * 100,
+        time=np.arange(n) * 0.8,
         last=np.zeros(n, bool),
         sfreq=120.0,
     )

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ecg.config.job import sweep_name
 from ecg.config.ranges import Range
 from ecg.config.run_name import check_run_name
-from ecg.config.schema import CLASSES, WindowName
+from ecg.config.schema import CLASSES, Features, WindowName
 from ecg.data.databases import DATABASES
 from ecg.errors import UserError
 
@@ -152,6 +152,8 @@ def _check_context(cfg: DictConfig) -> None:
     data, augmentation = cfg.data, cfg.augmentation
     if data.window == WindowName.kaggle:
         _require_single_beats(cfg, "{key} is {value}, which needs data.window=centered.")
+    if augmentation.rhythm.fraction:
+        _check_rhythm(cfg)
     if not data.get("context", 0):
         return
     if not getattr(OmegaConf.get_type(augmentation.balance), "keeps_beats", False):
@@ -166,6 +168,17 @@ def _check_context(cfg: DictConfig) -> None:
                 f"data.context is {data.context}, and augmentation.transforms.{key} changes single beats in a way that "
                 f"does not fit their neighbours. Set augmentation.transforms.{key}=0."
             )
+
+
+def _check_rhythm(cfg: DictConfig) -> None:
+    data, given = cfg.data, f"augmentation.rhythm.fraction is {cfg.augmentation.rhythm.fraction}"
+    if not data.get("context", 0) or data.features != Features.rhythm_and_shape:
+        raise UserError(
+            f"{given}. Simulated rhythms need beats in context and rhythm features: "
+            "add data.context=24 data.features=rhythm_and_shape."
+        )
+    if not {"N", "S"} <= set(cfg.protocol.classes):
+        raise UserError(f"{given}. Simulated rhythms need the classes N and S in protocol.classes.")
 
 
 def _check_prediction(cfg: DictConfig) -> None:

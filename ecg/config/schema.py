@@ -404,6 +404,23 @@ class TransformsConfig:
 
 
 @dataclass
+class RhythmConfig:
+    """Simulated rhythms of training records, for beats in context; see ecg/augmentation/rhythm.py."""
+
+    _target_: str = "ecg.augmentation.rhythm.RhythmSimulation"
+    fraction: float = key(
+        0.0, "fraction of the training sequences with a simulated rhythm (data.context); 0: off", at_least=0, at_most=1
+    )
+    variants: int = key(8, "simulated rhythms of each record", at_least=1, at_most=1000)
+    tempo: float = key(0.3, "fraction of them in which the heart rate drifts", at_least=0, at_most=1)
+    respiration: float = key(0.3, "in which the intervals follow the respiration", at_least=0, at_most=1)
+    fibrillation: float = key(0.2, "with fibrillation", at_least=0, at_most=1)
+    runs: float = key(0.3, "with runs of S beats", at_least=0, at_most=1)
+    premature: float = key(0.3, "with premature S beats", at_least=0, at_most=1)
+    pauses: float = key(0.2, "with pauses", at_least=0, at_most=1)
+
+
+@dataclass
 class AugmentationConfig:
     """Changes of the training beats. Validation and test beats are never changed."""
 
@@ -412,6 +429,7 @@ class AugmentationConfig:
     fraction: float = key(1.0, "fraction of the missing beats that is added", above=0, at_most=100)
     beats: str | None = key(None, "(balance=gan) run folder of synth.py, or folder of a synthetic set")
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
+    rhythm: RhythmConfig = field(default_factory=RhythmConfig)
 
 
 # -- model and loss -----------------------------------------------------------------------------------------------

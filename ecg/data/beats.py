@@ -24,6 +24,7 @@ class Beats:
         record: (n,) str, name of the record.
         patient: (n,) str, name of the patient.
         sample: (n,) int64, sample of the beat's annotation, at the record's own sampling rate.
+        time: (n,) float64, the same in seconds from the start of the record; NaN where the sampling rate is not known.
         last: (n,) bool, whether the beat's annotation is the last one of its record.
         sfreq: sampling rate of `signal` in Hz.
     """
@@ -34,6 +35,7 @@ class Beats:
     record: NDArray[np.str_]
     patient: NDArray[np.str_]
     sample: NDArray[np.int64]
+    time: NDArray[np.float64]
     last: NDArray[np.bool_]
     sfreq: float
 

@@ -21,7 +21,7 @@ from ecg.data.npz import read_arrays
 from ecg.errors import UserError
 from ecg.files import atomic_write
 
-_COLUMNS = ("signal", "rr", "label", "sample", "last")  # arrays that are stored as they are
+_COLUMNS = ("signal", "rr", "label", "sample", "time", "last")  # arrays that are stored as they are
 
 log = logging.getLogger(__name__)
 

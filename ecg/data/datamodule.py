@@ -16,7 +16,7 @@ from ecg.data.balanced import BalancedBeats
 from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
 from ecg.data.protocols.protocol import Protocol, Split
-from ecg.data.sequences import TrainingSequences, WholeRecords
+from ecg.data.sequences import Rhythms, TrainingSequences, WholeRecords
 from ecg.data.source import Source
 from ecg.data.window import Window
 
@@ -123,6 +123,7 @@ class BeatDataModule(pl.LightningDataModule):
         balanced: result of a balance method; None for the training beats as they are.
         context: beats before and after each beat that the network receives; 0 for single beats. See
             `ecg.data.sequences`. A batch then has as many sequences as fill `batch_size` beats, at least one.
+        rhythms: simulated rhythms of the training records; None for none. Needs context.
         eval_batch_size: validation and test beats per step.
 
     Attributes:
@@ -145,13 +146,14 @@ class BeatDataModule(pl.LightningDataModule):
         class_power: float = 1.0,
         balanced: BalancedBeats | None = None,
         context: int = 0,
+        rhythms: Rhythms | None = None,
         eval_batch_size: int = 1024,
     ) -> None:
         super().__init__()
         self.beats, self.split = beats, split
         self.source, self.window, self.protocol = source, window, protocol
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.seed, self.class_power, self.context = seed, class_power, context
+        self.seed, self.class_power, self.context, self.rhythms = seed, class_power, context, rhythms
         self.labels = split.labels(beats)
         self.records, record = np.unique(beats.record, return_inverse=True)
         arrays = (beats.signal, beats.rr, self.labels, record.astype(np.int64))
@@ -208,11 +210,11 @@ class BeatDataModule(pl.LightningDataModule):
     def _sequence_loader(self) -> DataLoader[Batch]:
         """Returns random training sequences, in an epoch as many as fill the training beats."""
         length = 2 * self.context + 1
-        dataset = TrainingSequences(self._tensors(), self.train_positions, length)
+        dataset = TrainingSequences(self._tensors(), self.train_positions, length, self.rhythms)
         n_used = max(1, min(len(dataset), len(self.train_positions) // length))
-        return self._batches(
-            dataset, self._sampler(len(dataset), max(1, self.batch_size // length), shuffle=True, n_used=n_used)
-        )
+        batch_size = max(1, self.batch_size // length)
+        sampler = self._sampler(len(dataset), batch_size, shuffle=True, n_used=n_used, weight=dataset.weight)
+        return self._batches(dataset, sampler)
 
     def _evaluation_loader(self, positions: Positions) -> DataLoader[Batch]:
         """Returns the beats at `positions`; in context, the whole records that contain them."""

@@ -123,6 +123,7 @@ def read_csv(path: Path) -> Beats:
         record=np.full(n, path.stem),
         patient=np.full(n, "unknown"),
         sample=np.arange(n),
+        time=np.full(n, np.nan),
         last=np.zeros(n, bool),
         sfreq=KAGGLE_SFREQ,
     )

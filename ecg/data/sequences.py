@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,18 +28,39 @@ from ecg.data.beats import Positions
 NO_LABEL = -100  # ignored by the losses
 
 
+@dataclass(frozen=True)
+class Rhythms:
+    """Simulated rhythms of n beats, see `ecg.augmentation.rhythm`.
+
+    Attributes:
+        features: (V, n, R) float32, rhythm features in each of V simulated rhythms.
+        label: (V, n) int64, labels in these rhythms, `NO_LABEL` for beats that have none.
+        fraction: fraction of the training sequences that have a simulated rhythm.
+    """
+
+    features: NDArray[np.float32]
+    label: NDArray[np.int64]
+    fraction: float
+
+
 class TrainingSequences(Dataset[Batch]):
     """All sequences of `length` beats that contain a beat of some positions, indexed by the indices of a batch.
 
     A record with fewer beats than `length` gives one sequence, whose end repeats the last beat without a label.
 
+    With V simulated rhythms there are 1 + V times as many sequences: those of the recorded rhythm are first.
+
     Args:
         tensors: all beats, those of a record one after the other.
         positions: (n,) the beats that have a label.
         length: beats of a sequence, L.
+        rhythms: simulated rhythms; their features replace the first ones of the beats.
+
+    Attributes:
+        weight: (len(self),) relative frequency of each sequence; None if all are equally frequent.
     """
 
-    def __init__(self, tensors: Batch, positions: Positions, length: int) -> None:
+    def __init__(self, tensors: Batch, positions: Positions, length: int, rhythms: Rhythms | None = None) -> None:
         runs = record_runs(tensors.record)
         starts = np.concatenate([_starts(run, length) for run in runs])
         last = np.concatenate([np.full(len(_starts(run, length)), run.stop - 1) for run in runs])  # beat of the record
@@ -49,15 +71,37 @@ class TrainingSequences(Dataset[Batch]):
         self.starts = torch.from_numpy(starts[has_label]).to(device)
         self.last = torch.from_numpy(last[has_label]).to(device)
         self.steps = torch.arange(length, device=device)
+        self.weight: NDArray[np.float64] | None = None
+        self.n_rhythms = 1
+        if rhythms is not None:
+            simulated = len(rhythms.features)
+            self.n_rhythms = 1 + simulated
+            fractions = [1 - rhythms.fraction, *[rhythms.fraction / simulated] * simulated]
+            self.weight = np.repeat(fractions, len(self.starts))
+            self.features = torch.from_numpy(rhythms.features).to(device)
+            self.label = torch.from_numpy(rhythms.label).to(device)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return self.n_rhythms * len(self.starts)
 
     def __getitem__(self, index: Tensor) -> Batch:
-        positions = self.starts[index, None] + self.steps  # (B, L)
-        last = self.last[index, None]  # (B, 1)
-        batch = Batch(*(tensor[torch.minimum(positions, last)] for tensor in self.tensors))
+        start = index % len(self.starts)
+        positions = self.starts[start, None] + self.steps  # (B, L)
+        last = self.last[start, None]  # (B, 1)
+        beats = torch.minimum(positions, last)
+        batch = Batch(*(tensor[beats] for tensor in self.tensors))
+        if self.n_rhythms > 1:
+            batch = self._with_rhythm(batch, beats, index // len(self.starts))
         return batch._replace(label=batch.label.masked_fill(positions > last, NO_LABEL))
+
+    def _with_rhythm(self, batch: Batch, beats: Tensor, rhythm: Tensor) -> Batch:
+        """Returns the batch with the rhythms (B,), of which 0 is the recorded one, at the positions `beats` (B, L)."""
+        simulated = rhythm > 0
+        rows = (rhythm[simulated, None] - 1, beats[simulated])
+        features, label = batch.rr.clone(), batch.label.clone()
+        features[simulated, :, : self.features.shape[2]] = self.features[rows]
+        label[simulated] = self.label[rows]
+        return batch._replace(rr=features, label=label)
 
 
 class WholeRecords(Dataset[Batch]):

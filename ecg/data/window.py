@@ -289,6 +289,7 @@ def _beats(
         record=np.full(n, recording.name),
         patient=np.full(n, recording.patient),
         sample=recording.sample[positions],
+        time=recording.sample[positions] / recording.sfreq,
         last=positions == recording.sample.size - 1,
         sfreq=sfreq,
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecg.data.batch import Batch
-from ecg.data.sequences import NO_LABEL, TrainingSequences, WholeRecords
+from ecg.data.sequences import NO_LABEL, Rhythms, TrainingSequences, WholeRecords
 
 
 def make_tensors(sizes: list[int]) -> Batch:
@@ -74,3 +74,20 @@ def test_sequences_share_the_memory_of_the_beats() -> None:
     assert sequences.tensors.signal.data_ptr() == tensors.signal.data_ptr()
     (first, _) = WholeRecords(tensors, np.arange(110))
     assert first.signal.data_ptr() == tensors.signal.data_ptr()
+
+
+def test_sequences_with_a_simulated_rhythm_have_its_features_and_labels() -> None:
+    tensors = make_tensors([6, 8])
+    tensors = tensors._replace(rr=torch.arange(14.0)[:, None] + torch.tensor([0.0, 100.0]))
+    features = np.stack([1000.0 * v + np.arange(14)[:, None] for v in (1, 2)]).astype(np.float32)
+    label = np.full((2, 14), 7)
+    label[:, 3] = NO_LABEL
+    sequences = TrainingSequences(tensors, np.arange(14), 3, Rhythms(features, label, fraction=0.4))
+    n = len(sequences) // 3
+    assert sequences.weight is not None
+    np.testing.assert_allclose([part.sum() / n for part in np.split(sequences.weight, 3)], [0.6, 0.2, 0.2])
+    batch = sequences[torch.tensor([0, n, 2 * n + 1])]
+    assert batch.rr[:, :, 0].tolist() == [[0, 1, 2], [1000, 1001, 1002], [2001, 2002, 2003]]
+    assert batch.rr[:, :, 1].tolist() == [[100, 101, 102], [100, 101, 102], [101, 102, 103]]
+    assert batch.label.tolist() == [[0, 1, 2], [7, 7, 7], [7, 7, NO_LABEL]]
+    assert tensors.rr[0, 0] == 0  # the beats in memory are not changed
