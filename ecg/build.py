@@ -6,6 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ from ecg.config.stored import portable_config, schema_targets
 from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
 from ecg.data.datamodule import BeatDataModule
+from ecg.data.physionet import PhysioNet
+from ecg.data.protocols.cross_database import CrossDatabase
 from ecg.data.protocols.protocol import Protocol, Split
-from ecg.data.source import Source
+from ecg.data.source import RecordSource, Source
+from ecg.data.wfdb_folder import WfdbFolder
 from ecg.data.window import CenteredWindow, KaggleWindow, Window
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
@@ -88,8 +92,22 @@ def source(cfg: DictConfig) -> Source:
 
 def protocol(cfg: DictConfig) -> Protocol:
     """The protocol that splits them."""
-    made: Protocol = _instantiate(cfg.protocol, drop=("name", "window", "lead"), keep=dict(cfg.protocol.keep or {}))
+    of_test = ("test", "test_dir", "test_records", "test_lead") if "test" in cfg.protocol else ()
+    drop = ("name", "window", "lead", *of_test)
+    partial = _instantiate(cfg.protocol, drop=drop, keep=dict(cfg.protocol.keep or {}), _partial_=True)
+    # Hydra would convert the source, which is a dataclass, so it is passed afterwards.
+    made: Protocol = partial(test=_test_source(cfg.protocol)) if of_test else partial()
     return made
+
+
+def _test_source(cfg: DictConfig) -> RecordSource:
+    """The source of the test beats, where it differs from that of the training beats."""
+    records = None if cfg.test_records is None else list(cfg.test_records)
+    if cfg.test == "wfdb":
+        return WfdbFolder(
+            name="wfdb", records=records, dir=cfg.test_dir, annotator="atr", patients={}, prefix="protocol.test_"
+        )
+    return PhysioNet(name=cfg.test, records=records, dir=cfg.test_dir, url=None, prefix="protocol.test_")
 
 
 def classification_data(cfg: DictConfig) -> BeatDataModule:
@@ -155,6 +173,10 @@ def _split_beats(cfg: DictConfig) -> tuple[Beats, Split, Source, Window, Protoco
     made_source, made_window, made_protocol = source(cfg), window(cfg), protocol(cfg)
     excluded = made_protocol.excluded_records(made_source)
     beats = made_source.load_beats(made_window, cache_dir(cfg), exclude=excluded)
+    if isinstance(made_protocol, CrossDatabase):
+        excluded = made_protocol.excluded_records(made_protocol.test)
+        of_test = replace(made_window, lead=cfg.protocol.test_lead)
+        beats = Beats.concatenate([beats, made_protocol.test.load_beats(of_test, cache_dir(cfg), exclude=excluded)])
     return beats, made_protocol.split(beats, made_source), made_source, made_window, made_protocol
 
 

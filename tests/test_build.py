@@ -19,7 +19,12 @@ from ecg.errors import UserError
 from ecg.runs import Run
 from ecg.training_memory import PROBE, require_step_memory
 
-NEEDS_MORE = {("protocol", "kaggle"), ("augmentation", "gan"), ("augmentation/balance", "gan")}
+NEEDS_MORE = {
+    ("protocol", "kaggle"),
+    ("protocol", "cross_database"),
+    ("augmentation", "gan"),
+    ("augmentation/balance", "gan"),
+}
 GROUPS = ("model", "loss", "protocol", "augmentation", "augmentation/balance", "callbacks", "trainer")
 CASES = [(group, option) for group in GROUPS for option in options(CONF, group)]
 

@@ -126,6 +126,15 @@ def _check_protocol(cfg: DictConfig) -> None:
         )
     if not getattr(source, "has_patients", True) and data.window != WindowName.kaggle:
         raise UserError(f"data={data.name} holds beats of the window kaggle only. Use data=mitbih for another window.")
+    if protocol.get("test") == data.name:
+        raise UserError(
+            f"protocol=cross_database trains and tests on data={data.name}. Choose another protocol.test, or "
+            "protocol=inter_patient."
+        )
+    if protocol.get("test") == "wfdb" and protocol.test_dir is None:
+        raise UserError("protocol.test=wfdb needs the folder of the records. Add protocol.test_dir=FOLDER.")
+    if "test" in protocol and data.name == "simulated":
+        raise UserError(f"protocol={protocol.name} needs recorded training beats. Use data=mitbih.")
     if OmegaConf.is_missing(data, "dir"):
         raise UserError(f"data={data.name} needs the folder of the records. Add data.dir=FOLDER.")
     if unknown := [name for name in protocol.classes if name not in CLASSES]:

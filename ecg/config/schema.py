@@ -224,6 +224,21 @@ class PatientKFoldConfig(ProtocolConfig):
 
 
 @dataclass
+class CrossDatabaseConfig(ProtocolConfig):
+    """Training on the records of `data`, test on those of another database."""
+
+    needs_patients: ClassVar[bool] = True
+
+    _target_: str = "ecg.data.protocols.cross_database.CrossDatabase"
+    name: str = key("cross_database", "name of the option")
+    classes: list[str] = key(["N", "S", "V"], "classes that take part; SVDB has 3 fusion beats")
+    test: str = key("svdb", "the test database, or wfdb for a folder of your own records", choices=(*DATABASES, "wfdb"))
+    test_dir: str | None = key(None, "folder of its records; null: the database's folder in ECG_DATA_DIR")
+    test_records: list[str] | None = key(None, "its records to use; null: all")
+    test_lead: str = key("auto", "its lead: first | auto (the preferred lead, else the first) | name of a lead")
+
+
+@dataclass
 class RandomConfig(ProtocolConfig):
     """A random fraction of the beats of each class is the test subset. Patients are in all subsets."""
 
@@ -820,6 +835,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "kaggle": KaggleProtocolConfig,
         "inter_patient": InterPatientConfig,
         "patient_kfold": PatientKFoldConfig,
+        "cross_database": CrossDatabaseConfig,
         "random": RandomConfig,
     },
     "augmentation/balance": {

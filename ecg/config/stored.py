@@ -19,7 +19,13 @@ from ecg.reading import one_line, read_yaml
 
 CONFIG = "config.yaml"
 # Keys with the path of a file or folder that a run reads.
-INPUTS = ("data.dir", "augmentation.beats", "augmentation.transforms.recorded_noise.dir", "checkpoint")
+INPUTS = (
+    "data.dir",
+    "protocol.test_dir",
+    "augmentation.beats",
+    "augmentation.transforms.recorded_noise.dir",
+    "checkpoint",
+)
 # Keys that do not influence the result, and locations of the data. They may change when a run is resumed.
 CHANGEABLE = ("logger", "paths.cache_dir", "trainer.enable_progress_bar", *INPUTS)
 REPEAT = "Repeat the run."

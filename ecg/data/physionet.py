@@ -90,9 +90,12 @@ class PhysioNet(RecordSource):
 
     def _missing_message(self, records: Sequence[str], missing: Sequence[str], reason: str) -> str:
         names = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
-        remedies = [f"set ECG_DATA_DIR to a folder that contains {self.database.slug}/", "set data.dir to their folder"]
+        remedies = [
+            f"set ECG_DATA_DIR to a folder that contains {self.database.slug}/",
+            f"set {self.prefix}dir to their folder",
+        ]
         if present := ",".join(record for record in records if record not in missing):
-            remedies.append(f"select the present records with 'data.records=[{present}]'")
+            remedies.append(f"select the present records with '{self.prefix}records=[{present}]'")
         return (
             f"{len(missing)} of {len(records)} records of data={self.name} are missing in {self.folder}: {names}. "
             f"The download failed: {reason} Go online, {', '.join(remedies[:-1])}, or {remedies[-1]}."

@@ -81,11 +81,13 @@ class RecordSource(Source):
 
     Attributes:
         records: the records to use; None for all.
+        prefix: start of its keys in the configuration, for messages.
     """
 
     how_to_shrink: ClassVar[str] = "Use fewer data.records, or decrease data.sfreq, data.before or data.after."
 
     records: Sequence[str] | None
+    prefix: str = "data."
 
     @abstractmethod
     def record_names(self) -> Sequence[str]:
@@ -116,15 +118,15 @@ class RecordSource(Source):
     def _selected(self, exclude: Sequence[str]) -> list[str]:
         valid = self.record_names()
         chosen = valid if self.records is None else self.records
-        for where, given in (("data.records", chosen), ("the excluded records", exclude)):
+        for where, given in ((f"{self.prefix}records", chosen), ("the excluded records", exclude)):
             if unknown := [record for record in given if record not in valid]:
                 raise UserError(
                     f"Unknown records in {where}: {', '.join(unknown)}. "
-                    f"Valid records of data={self.name}: {', '.join(valid)}."
+                    f"Valid records of {self.name}: {', '.join(valid)}."
                 )
         selected = [record for record in valid if record in chosen and record not in exclude]
         if not selected:
-            raise UserError("Every record is excluded. Shorten protocol.exclude or extend data.records.")
+            raise UserError(f"Every record is excluded. Shorten protocol.exclude or extend {self.prefix}records.")
         return selected
 
     def _cut(self, records: Sequence[str], window: Window, cache_dir: Path) -> Beats:

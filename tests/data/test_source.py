@@ -40,7 +40,7 @@ def test_a_record_outside_the_subset_can_be_excluded(tmp_path: Path) -> None:
 
 
 def test_an_unknown_record_is_an_error_that_lists_the_valid_ones(tmp_path: Path) -> None:
-    valid = "Valid records of data=simulated: sim00, sim01, sim02."
+    valid = "Valid records of simulated: sim00, sim01, sim02."
     message = error_message(lambda: simulated(records=["sim01", "sim07"]).load_beats(WINDOW, tmp_path))
     assert message == f"Unknown records in data.records: sim07. {valid}"
     message = error_message(lambda: simulated().load_beats(WINDOW, tmp_path, exclude=["100"]))

@@ -84,4 +84,4 @@ def test_records_and_annotator_are_chosen(tmp_path: Path) -> None:
     beats = wfdb_folder(tmp_path / "records", records=["b"], annotator="qrs").load_beats(WINDOW, tmp_path / "cache")
     assert set(beats.record) == {"b"}
     source = wfdb_folder(tmp_path / "records", records=["c"])
-    assert "Valid records of data=wfdb: a, b." in error_message(lambda: source.load_beats(WINDOW, tmp_path / "cache"))
+    assert "Valid records of wfdb: a, b." in error_message(lambda: source.load_beats(WINDOW, tmp_path / "cache"))
