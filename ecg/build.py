@@ -273,8 +273,7 @@ def _network(cfg: DictConfig, data: BeatDataModule) -> Network:
         network: Network = _instantiate(cfg.model, **sizes, n_rr=n_rr)
         return network
     encoder = _instantiate(cfg.model, **sizes, n_rr=0)
-    n_rhythm = data.window.n_rhythm
-    return BeatSequence(encoder, n_rr=n_rr, n_rhythm=n_rhythm, n_classes=n_classes, **cfg.sequence)
+    return BeatSequence(encoder, classes=data.split.classes, n_rr=n_rr, n_rhythm=data.window.n_rhythm, **cfg.sequence)
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:

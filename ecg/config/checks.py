@@ -165,6 +165,8 @@ def _check_context(cfg: DictConfig) -> None:
         _check_rhythm(cfg)
     if not data.get("context", 0):
         return
+    if not {"N", "S", "V"} <= set(cfg.protocol.classes):
+        raise UserError(f"data.context is {data.context}, which needs the classes N, S and V in protocol.classes.")
     if not getattr(OmegaConf.get_type(augmentation.balance), "keeps_beats", False):
         raise UserError(
             f"data.context is {data.context}, and this balance method adds, removes or samples single beats. Use "
@@ -186,8 +188,6 @@ def _check_rhythm(cfg: DictConfig) -> None:
             f"{given}. Simulated rhythms need beats in context and rhythm features: "
             "add data.context=24 data.features=rhythm_and_shape."
         )
-    if not {"N", "S"} <= set(cfg.protocol.classes):
-        raise UserError(f"{given}. Simulated rhythms need the classes N and S in protocol.classes.")
 
 
 def _check_prediction(cfg: DictConfig) -> None:

@@ -480,12 +480,15 @@ class CNNLSTMAttentionConfig(CNNLSTMConfig):
 
 @dataclass
 class SequenceConfig:
-    """The sequence layer that classifies beats in context, if data.context is not 0."""
+    """The layers that classify beats in context, if data.context is not 0; see ecg/models/beat_sequence.py."""
 
-    hidden: int = key(64, "width of the GRU in each direction", at_least=4, at_most=4096)
-    encoded: int = key(32, "features of each beat's waveform that the GRU receives", at_least=1, at_most=4096)
-    dropout: float = key(0.3, "dropout before and after the GRU", at_least=0, below=1)
-    shape_dropout: float = key(0.3, "fraction of the training sequences with rhythm features only", at_least=0, below=1)
+    hidden: int = key(64, "width of each GRU in each direction", at_least=4, at_most=4096)
+    encoded: int = key(32, "features of each beat's waveform that a GRU receives", at_least=1, at_most=4096)
+    dropout: float = key(0.3, "dropout before and after the GRUs", at_least=0, below=1)
+    encoder_dropout: float = key(0.3, "fraction of the training sequences without waveform", at_least=0, below=1)
+    noise: float = key(
+        0.05, "noise on the training features, in standard deviations of each feature", at_least=0, at_most=10
+    )
 
 
 @dataclass

@@ -1,14 +1,16 @@
-"""Beats in context: a network encodes each beat, and a bidirectional GRU over the beats classifies them.
+"""Beats in context: a network encodes each beat, and recurrent layers over the beats classify them.
 
-    signal (B, L, C, T) --- encoder ---> (B, L, E) --+
-                               |                     |--- GRU over L ---> (B, L, 2 hidden) ---> logits
-    features (B, L, R) ---- linear ----> (B, L, H) --+
-                               |
+    rhythm features (B, L, P) --- linear --- GRU over L ----------------------------> logit of S
+    all features (B, L, R) ------ linear --+
+                                           +- GRU over L ---------------------------> logits of V, F, Q
+    signal (B, L, C, T) --- encoder -------+
+                               |                                       the logit of N is 0
                         auxiliary logits
 
-Networks that see the waveform fit the training patients' morphology and ignore the rhythm. In training, the encoder's
-output and the shape features are therefore set to zero in a random fraction of the sequences, and the encoder has a
-loss of its own.
+An S beat differs from an N beat in its time, hardly in its shape. A network with one recurrent layer for all classes
+nevertheless fits the shapes of the training patients' S beats, and finds fewer S beats of other patients. The logit of
+S therefore depends on the rhythm alone. For the same reason the encoder's output is zero in a random fraction of the
+training sequences, and the encoder has a loss of its own.
 
 Source of the GRU: Cho et al. 2014, EMNLP, arXiv:1406.1078.
 
@@ -16,6 +18,8 @@ Input: signals (B, L, C, T), features (B, L, R) of L consecutive beats. Output: 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,40 +31,47 @@ LARGEST_FEATURE = 5.0  # standard deviations
 
 
 class BeatSequence(Network):
-    """An encoder of beats and a bidirectional GRU over consecutive beats.
+    """An encoder of beats and two bidirectional GRUs over consecutive beats.
 
     Args:
         encoder: network without RR features that encodes a beat.
+        classes: names of the classes: N, S, and at least one more.
         n_rr: number of features, R; at least 1.
-        n_rhythm: number of the features that describe the rhythm; they come first, those of the shape follow.
-        n_classes: number of classes.
-        hidden: width of the GRU in each direction, and of the features' hidden layer, H.
+        n_rhythm: number of the features that describe the rhythm, P; they come first, those of the shape follow.
+        hidden: width of the GRUs in each direction, and of the features' hidden layers, H.
         encoded: number of features that remain of the encoder's, E.
-        dropout: dropout probability before the GRU and before the last layer.
-        shape_dropout: probability with which the encoder's output and the shape features are zero for a whole sequence
-            in training.
+        dropout: dropout probability before the GRUs and before the last layers.
+        encoder_dropout: probability with which the encoder's output is zero for a whole sequence in training.
+        noise: standard deviation of the noise on the standardised features in training.
     """
 
     def __init__(
         self,
         encoder: Network,
         *,
+        classes: Sequence[str],
         n_rr: int,
         n_rhythm: int,
-        n_classes: int,
         hidden: int,
         encoded: int,
         dropout: float,
-        shape_dropout: float,
+        encoder_dropout: float,
+        noise: float,
     ) -> None:
         super().__init__()
-        self.encoder, self.n_rhythm, self.shape_dropout = encoder, n_rhythm, shape_dropout
+        self.encoder, self.n_rhythm = encoder, n_rhythm
+        self.encoder_dropout, self.noise = encoder_dropout, noise
+        self.s = list(classes).index("S")
+        self.others = [c for c, name in enumerate(classes) if name not in ("N", "S")]
         self.norm = nn.BatchNorm1d(n_rr, affine=False)
+        self.dropout = nn.Dropout(dropout)
+        self.rhythm = nn.Sequential(nn.Linear(n_rhythm, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.rhythm_gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
+        self.rhythm_linear = nn.Linear(2 * hidden, 1)
         self.features = nn.Sequential(nn.Linear(n_rr, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.encoded = nn.Sequential(nn.Linear(encoder.n_embedded, encoded), nn.ReLU())
         self.gru = nn.GRU(hidden + encoded, hidden, batch_first=True, bidirectional=True)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(2 * hidden, n_classes)
+        self.linear = nn.Linear(2 * hidden, len(self.others))
 
     @property
     def min_times(self) -> int:
@@ -70,15 +81,19 @@ class BeatSequence(Network):
     @property
     def n_embedded(self) -> int:
         """See `Network`."""
-        return self.linear.in_features
+        return self.rhythm_linear.in_features + self.linear.in_features
 
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, L, C, T), features (B, L, R) -> (B, L, 2 hidden)."""
+        """Signals (B, L, C, T), features (B, L, R) -> outputs of the two GRUs (B, L, 4 hidden)."""
         return self._embed(self._encode(signal), rr)
 
     def classify(self, embedded: Tensor) -> Tensor:
-        """Features (B, L, 2 hidden) -> logits (B, L, n_classes)."""
-        logits: Tensor = self.linear(self.dropout(embedded))
+        """Outputs of the two GRUs (B, L, 4 hidden) -> logits (B, L, n_classes)."""
+        rhythm, shape = self.dropout(embedded).chunk(2, dim=-1)
+        s, others = self.rhythm_linear(rhythm), self.linear(shape)
+        logits: Tensor = others.new_zeros(*others.shape[:-1], 2 + len(self.others))  # that of N remains 0
+        logits[..., self.s] = s.squeeze(-1)
+        logits[..., self.others] = others
         return logits
 
     def training_logits(self, signal: Tensor, rr: Tensor) -> tuple[Tensor, ...]:
@@ -95,15 +110,14 @@ class BeatSequence(Network):
         return encoded.view(*signal.shape[:2], -1)
 
     def _embed(self, waveform: Tensor, rr: Tensor) -> Tensor:
-        """Features of the encoder (B, L, D), features (B, L, R) -> (B, L, 2 hidden)."""
+        """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, 4 hidden)."""
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
-            standardised = self.norm(rr.flatten(0, 1)).unflatten(0, rr.shape[:2])
-            rhythm, shape = standardised.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).tensor_split([self.n_rhythm], dim=2)
+            features = self.norm(rr.flatten(0, 1)).unflatten(0, rr.shape[:2]).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
             encoded = self.encoded(waveform.float())  # (B, L, E)
             if self.training:
-                keep = torch.rand(len(rr), 1, 1, device=rr.device) >= self.shape_dropout
-                shape, encoded = shape * keep, encoded * keep
-            features = self.features(torch.cat([rhythm, shape], dim=2))  # (B, L, H)
-            outputs: Tensor = self.gru(torch.cat([features, encoded], dim=2))[0]
-        return outputs
+                features = features + self.noise * torch.randn_like(features)
+                encoded = encoded * (torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout)
+            rhythm = self.rhythm_gru(self.rhythm(features[..., : self.n_rhythm]))[0]
+            shape = self.gru(torch.cat([self.features(features), encoded], dim=2))[0]
+        return torch.cat([rhythm, shape], dim=2)

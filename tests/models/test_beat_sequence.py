@@ -14,11 +14,12 @@ NETWORKS = variants("model")
 B, L, C, T, R, RHYTHM = 6, 7, 2, 64, 5, 3
 
 
-def make_network(name: str = "cnn", shape_dropout: float = 0.0, dropout: float = 0.0) -> BeatSequence:
+def make_network(name: str = "cnn", encoder_dropout: float = 0.0, noise: float = 0.0) -> BeatSequence:
     encoder = make({**NETWORKS[name], "n_channels": C, "n_times": T, "n_classes": 3, "n_rr": 0})
     torch.manual_seed(0)
-    sizes = {"n_rr": R, "n_rhythm": RHYTHM, "n_classes": 3, "hidden": 8, "encoded": 4}
-    return BeatSequence(encoder, **sizes, dropout=dropout, shape_dropout=shape_dropout)
+    sizes = {"n_rr": R, "n_rhythm": RHYTHM, "hidden": 8, "encoded": 4}
+    dropouts = {"dropout": 0.0, "encoder_dropout": encoder_dropout, "noise": noise}
+    return BeatSequence(encoder, classes=["N", "S", "V"], **sizes, **dropouts)
 
 
 @pytest.fixture
@@ -65,15 +66,32 @@ def test_a_long_record_is_encoded_in_parts(
     torch.testing.assert_close(network(*beats), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_sequences_without_shape_depend_on_the_rhythm_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
-    network = make_network(shape_dropout=0.9999999)
+def test_the_logit_of_s_depends_on_the_rhythm_only_and_that_of_n_is_0(
+    beats: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    network = make_network().eval()
+    signal, rr = beats
+    expected = network(signal, rr)
+    assert not expected[..., 0].any()
+    shape = torch.cat([rr[:, :, :RHYTHM], torch.randn(B, L, R - RHYTHM)], dim=2)
+    changed = network(torch.randn_like(signal), shape)
+    torch.testing.assert_close(changed[..., 1], expected[..., 1])
+    assert not torch.allclose(changed[..., 2], expected[..., 2])
+
+
+def test_sequences_without_waveform_depend_on_the_features_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network(encoder_dropout=0.9999999)
     signal, rr = beats
     expected = network.embed(signal, rr)
-    shape, rhythm = rr.clone(), rr.clone()
-    shape[:, :, RHYTHM:] = torch.randn(B, L, R - RHYTHM)
-    rhythm[:, :, :RHYTHM] = torch.randn(B, L, RHYTHM)
-    torch.testing.assert_close(network.embed(torch.randn_like(signal), shape), expected)
-    assert not torch.allclose(network.embed(signal, rhythm), expected)
+    torch.testing.assert_close(network.embed(torch.randn_like(signal), rr), expected)
+    assert not torch.allclose(network.embed(signal, torch.randn_like(rr)), expected)
+
+
+def test_noise_is_for_training_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network(noise=1.0)
+    assert not torch.allclose(network.embed(*beats), network.embed(*beats))
+    network.eval()
+    torch.testing.assert_close(network.embed(*beats), network.embed(*beats))
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy, Focal])
