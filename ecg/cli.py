@@ -44,6 +44,9 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Folder for leaderboard.html, .csv and .json; default: print only.")
     ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also evaluate the mean probabilities of the seeds, and of all runs.")
+    ] = False,
 ) -> None:
     """Ranks and compares the configurations of finished runs.
 
@@ -51,19 +54,23 @@ def compare(
     compared with the first one, paired by seed.
     """
     with user_errors():
-        from ecg.comparison.console import print_leaderboard
+        from ecg.comparison.console import print_ensembles, print_leaderboard
+        from ecg.comparison.ensembles import build_ensembles
         from ecg.comparison.leaderboard import build_leaderboard, differing_keys
         from ecg.comparison.run_records import read_runs
 
-        board = build_leaderboard(read_runs(runs))
+        board = build_leaderboard(read_runs(runs, predictions=ensemble))
+        ensembles = build_ensembles(board) if ensemble else []
         print_leaderboard(board)
+        if ensembles:
+            print_ensembles(ensembles)
         for key, values in differing_keys(board).items():
             typer.echo(f"{key}: {', '.join(dict.fromkeys(map(str, values.values())))}")
         if out:
             from ecg.reports.leaderboard_report import write_leaderboard
 
             out.mkdir(parents=True, exist_ok=True)
-            typer.echo(f"Leaderboard: {write_leaderboard(board, out)[0]}")
+            typer.echo(f"Leaderboard: {write_leaderboard(board, out, ensembles)[0]}")
 
 
 @app.command()

@@ -38,7 +38,7 @@ def test_compare_without_a_run_is_one_message(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_exits_with_130(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ecg.comparison.run_records, "read_runs", interrupt)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecg.comparison.run_records import RunRecord
+from ecg.comparison.run_records import FOLD, RunRecord
 from ecg.errors import UserError
 from ecg.evaluation.adjustment import best_shifts, best_temperature, f1_scores
 
@@ -57,7 +57,7 @@ def calibrate(records: Sequence[RunRecord]) -> Calibration:
     for record in records:
         if record.state != "finished":
             raise UserError(f"The run in {record.folder} is not finished: {record.state_label}.")
-        if record.predictions is None:
+        if FOLD not in record.config:
             raise UserError(
                 f"The run in {record.folder} is no fold of a cross-validation. Shifts chosen on its test beats would "
                 "make its scores optimistic. Use runs of protocol=patient_kfold."

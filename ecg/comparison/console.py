@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ecg.comparison.ensembles import Ensemble
 from ecg.comparison.leaderboard import Configuration, Difference, Leaderboard, differences
 from ecg.comparison.statistics import MeanInterval, mean_interval
 
@@ -41,6 +43,21 @@ def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
         difference = against.get(each.name, {}).get("test")
         table.add_row(*_row(each, classes), *(_difference_columns(difference) if against else []))
     return table
+
+
+def print_ensembles(ensembles: Sequence[Ensemble]) -> None:
+    """Prints macro-F1 with its interval, and the F1 of each class, of each ensemble."""
+    table = Table(title="Ensembles: test F1 in %, in brackets the 95 % interval of the beats or patients")
+    table.add_column("runs of", min_width=22, overflow="fold")
+    for name in ("runs", "macro", *(ensembles[0].test.classes if ensembles else ())):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in ensembles:
+        f1 = [each.test.macro.f1, *(row.f1 for row in each.test.per_class.values())]
+        values = ["–" if score.value is None else f"{100 * score.value:.1f}" for score in f1]
+        if f1[0].low is not None and f1[0].high is not None:
+            values[0] += f" [{100 * f1[0].low:.1f}, {100 * f1[0].high:.1f}]"
+        table.add_row(escape(each.name), str(each.n_runs), *values)
+    Console().print(table)
 
 
 def _row(configuration: Configuration, classes: tuple[str, ...]) -> list[str]:

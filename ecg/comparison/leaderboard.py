@@ -241,9 +241,14 @@ def _test_metrics(folds: Sequence[RunRecord]) -> Metrics:
     """Metrics of the test beats of all folds as one set."""
     if len(folds) == 1:
         return folds[0].test
-    parts = [run.predictions for run in folds if run.predictions]
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
-    return evaluate(Predictions(**joined, classes=parts[0].classes), by_patient=True, n_bootstrap=N_BOOTSTRAP)
+    predictions = join([run.predictions for run in folds if run.predictions])
+    return evaluate(predictions, by_patient=True, n_bootstrap=N_BOOTSTRAP)
+
+
+def join(parts: Sequence[Predictions]) -> Predictions:
+    """Returns the predictions of all parts as one set; they have the same classes."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Predictions(**columns, classes=parts[0].classes)
 
 
 # -- differences --------------------------------------------------------------------------------------------------

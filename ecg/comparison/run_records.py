@@ -37,7 +37,7 @@ class RunRecord:
         config: values by dotted key, without the keys that do not influence the result.
         metrics: metrics by subset.
         history: logged values of each epoch.
-        predictions: for the test beats; only for a fold of a cross-validation.
+        predictions: for the test beats; None if they were not read.
     """
 
     folder: Path
@@ -86,13 +86,14 @@ class RunRecord:
         return self.metrics.subsets
 
 
-def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
+def read_runs(paths: Iterable[Path], *, predictions: bool = False) -> list[RunRecord]:
     """Returns the runs in the given folders, in the order of the job numbers of each sweep.
 
     A run that cannot be read is skipped with a warning if other runs remain.
 
     Args:
         paths: run folders, and folders that contain run folders.
+        predictions: read the predictions of all runs, not only of the folds of cross-validations.
 
     Raises:
         UserError: a folder is not a run folder and contains none, or no run can be read.
@@ -101,7 +102,7 @@ def read_runs(paths: Iterable[Path]) -> list[RunRecord]:
     records, problems = [], []
     for folder in folders.values():
         try:
-            records.append(_read_run(folder))
+            records.append(_read_run(folder, predictions))
         except UserError as error:
             problems.append(f"{folder} cannot be read as a run of train.py: {error}")
     if not records and problems:
@@ -130,7 +131,7 @@ def _job_number(folder: Path) -> tuple[int, str]:
     return (int(number) if number.isdigit() else -1, folder.name)
 
 
-def _read_run(folder: Path) -> RunRecord:
+def _read_run(folder: Path, predictions: bool) -> RunRecord:
     status, overrides = read_status(folder), tuple(read_overrides(folder))
     if status.state != "finished":
         return RunRecord(folder, status.state, status.reason, overrides)
@@ -154,7 +155,9 @@ def _read_run(folder: Path) -> RunRecord:
         _require_consistent(metrics)
     except ValueError as error:
         raise UserError(f"{folder} is damaged: {error}. {REPEAT}") from error
-    return replace(record, predictions=read_predictions(folder, metrics)) if FOLD in config else record
+    if predictions or FOLD in config:
+        return replace(record, predictions=read_predictions(folder, metrics))
+    return record
 
 
 def _require_consistent(metrics: RunMetrics) -> None:

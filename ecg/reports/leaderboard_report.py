@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ecg.comparison.ensembles import Ensemble
 from ecg.comparison.leaderboard import (
     MIN_SEEDS,
     SIGNIFICANCE,
@@ -44,29 +46,31 @@ class RankingRow:
     classes: list[Score]
 
 
-def write_leaderboard(board: Leaderboard, folder: Path) -> list[Path]:
+def write_leaderboard(board: Leaderboard, folder: Path, ensembles: Sequence[Ensemble] = ()) -> list[Path]:
     """Writes leaderboard.html, leaderboard.csv and leaderboard.json, each atomically, and returns their paths.
 
     Args:
         board: the leaderboard.
         folder: an existing folder.
+        ensembles: ensembles of its runs.
 
     Raises:
         OSError: a file cannot be written.
     """
     page, table, content = (folder / f"leaderboard.{suffix}" for suffix in ("html", "csv", "json"))
-    write_leaderboard_page(board, page)
+    write_leaderboard_page(board, page, ensembles)
     write_text(table, to_frame(board).to_csv(index=False))
-    write_json(content, to_json(board))
+    write_json(content, {**to_json(board), "ensembles": [asdict(ensemble) for ensemble in ensembles]})
     return [page, table, content]
 
 
-def write_leaderboard_page(board: Leaderboard, path: Path) -> None:
+def write_leaderboard_page(board: Leaderboard, path: Path, ensembles: Sequence[Ensemble] = ()) -> None:
     """Writes the report as one HTML file, atomically.
 
     Args:
         board: the leaderboard.
         path: the file; its folder must exist.
+        ensembles: ensembles of its runs.
 
     Raises:
         OSError: the file cannot be written.
@@ -84,6 +88,7 @@ def write_leaderboard_page(board: Leaderboard, path: Path) -> None:
         warnings=_warnings(board),
         colours={each.name: series_colour(index) for index, each in enumerate(board.configurations)},
         ranking=[_ranking_row(board, each) for each in board.ranked],
+        ensembles=ensembles,
         differences=differences(board),
         differing=differing_keys(board),
         min_seeds=MIN_SEEDS,
