@@ -24,6 +24,7 @@ from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
 from ecg.data.rr_features import RR_FEATURES
 from ecg.data.sequences import WholeRecords
+from ecg.evaluation.adaptation import recentre, vote
 from ecg.evaluation.adjustment import best_logit_shift, best_temperature
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
@@ -104,7 +105,9 @@ def evaluate_classifier(
     """Scores of the validation and test subsets. What is chosen here, is chosen on validation beats only."""
     split, device = data.split, trainer.strategy.root_device
     positions = {name: at for name, at in (("validation", split.validation), ("test", split.test)) if len(at)}
-    logits = {name: predict_logits(classifier, data, at, device) for name, at in positions.items()}
+    logits = {
+        name: adapted(cfg, data, at, predict_logits(classifier, data, at, device)) for name, at in positions.items()
+    }
     shifts = cfg.prediction.shifts or {}
     offset = torch.tensor([float(shifts.get(name, 0.0)) for name in split.classes])
     tau, temperature = 0.0, cfg.prediction.temperature
@@ -157,6 +160,19 @@ def _predict_records(
     for run, batch in zip(records.runs, records, strict=True):
         logits[run] = classifier.network(batch.signal.to(device), batch.rr.to(device))[0].float().cpu()
     return logits[torch.from_numpy(positions)]
+
+
+def adapted(cfg: DictConfig, data: BeatDataModule, positions: Positions, logits: Tensor) -> Tensor:
+    """The logits (n, n_classes) after the adaptations of `prediction` to their records."""
+    record, classes = data.beats.record[positions], data.split.classes
+    values: NDArray[Any] = logits.numpy()
+    if cfg.prediction.recentre is not None:
+        values = recentre(values, record, classes, cfg.prediction.recentre)
+    if cfg.prediction.vote:
+        probability = torch.softmax(torch.from_numpy(values), dim=1).numpy()
+        voted = vote(probability, record, data.window.qrs(data.beats.signal[positions]), classes)
+        values = np.log(np.maximum(voted, np.finfo(np.float32).tiny))
+    return torch.from_numpy(values)
 
 
 def _predictions(data: BeatDataModule, positions: Positions, logits: Tensor) -> Predictions:
@@ -246,7 +262,11 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
     beats, split = data.beats, data.split
     n, n_channels, n_times = beats.rr.shape[1], *beats.signal.shape[1:]
     window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
-    window += f", {n} {'RR features' if n == len(RR_FEATURES) else 'features of rhythm and shape'}" if n else ""
+    window += (
+        f", {n} {'RR features' if n == len(RR_FEATURES) else 'features of rhythm and shape'} of the whole record"
+        if n
+        else ""
+    )
     best = training["best_epoch"]
     chosen = "the last one evaluated" if best is None else f"best epoch {best} by validation macro-F1"
     window += f", {data.context} beats of context on each side" if data.context else ""
@@ -261,12 +281,31 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
         "Patients": "each in one subset" if split.by_patient else "the same in all subsets",
         "Training": f"{training['epochs']} epochs in {training['seconds']:.0f} s, {chosen}, "
         f"{training['precision']} on {training['device']}",
+        "Predictions": _prediction(cfg.prediction),
         "Seeds": f"training {cfg.seed}, split {cfg.protocol.split_seed}",
     }
 
 
+def _prediction(prediction: DictConfig) -> str:
+    """What is changed in the predictions of the network."""
+    changes = []
+    if prediction.recentre is not None:
+        changes.append(f"S recentred by record to {prediction.recentre:g}")
+    if prediction.vote:
+        changes.append("V, F and Q by shape in each record")
+    if prediction.shifts:
+        changes.append("shifts " + ", ".join(f"{name} {shift:+g}" for name, shift in prediction.shifts.items()))
+    if prediction.logit_adjustment:
+        changes.append("logit adjustment")
+    if prediction.temperature != 1:
+        changes.append(f"temperature {prediction.temperature or 'chosen on validation'}")
+    return "; ".join(changes) or "unchanged"
+
+
 def _augmentation(run: Run, data: BeatDataModule) -> str:
     name = run.choices["augmentation"]
+    if data.rhythms is not None:
+        name += f", simulated rhythms in {100 * data.rhythms.fraction:.0f} % of the training sequences"
     if data.balanced is None:
         return name
     counts = np.bincount(data.balanced.label).tolist()

@@ -194,6 +194,9 @@ def _check_prediction(cfg: DictConfig) -> None:
     prediction = cfg.prediction
     for name in prediction.shifts or {}:
         _require_class(cfg, "prediction.shifts", name)
+    for name in ("recentre", "vote"):
+        if prediction[name] not in (None, False) and not {"N", "S"} <= set(cfg.protocol.classes):
+            raise UserError(f"prediction.{name} is {prediction[name]}, which needs the classes N and S.")
     if cfg.protocol.validation_fraction:
         return
     chosen = "chosen on validation beats, and protocol.validation_fraction is 0"

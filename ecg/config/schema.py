@@ -540,7 +540,16 @@ class CallbacksConfig:
 class PredictionConfig:
     """How probabilities follow from the logits of the network."""
 
-    recentre: bool = key(False, "subtract from the logits of S those that are usual in the record; needs no labels")
+    recentre: float | None = key(
+        None,
+        "median, in every record, of the logit of S minus that of N; null: off; uses the whole record, without labels",
+        at_least=-100,
+        at_most=100,
+    )
+    vote: bool = key(
+        False,
+        "mean probability of V, F and Q over the beats of one shape in a record; uses the whole record, without labels",
+    )
     shifts: Any = key(
         None,
         "class: number added to its logits, such as {S: 0.5, F: 2.0}; `ecg calibrate` chooses them",
@@ -552,7 +561,6 @@ class PredictionConfig:
     temperature: float | None = key(
         1.0, "divides the logits; null: chosen on validation; `ecg calibrate` chooses it", above=0, at_most=1000
     )
-    vote: bool = key(False, "replace the probabilities of beats of one shape in a record by their mean; no labels")
 
 
 @dataclass

@@ -31,7 +31,7 @@ from ecg.data.beats import Beats, Positions
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
 from ecg.data.rr_features import RR_FEATURES, rr_features
-from ecg.data.shape_features import SHAPE_FEATURES, shape_features
+from ecg.data.shape_features import QRS, SHAPE_FEATURES, shape_features
 from ecg.errors import UserError
 
 KAGGLE_TIMES = 187
@@ -86,6 +86,10 @@ class Window(ABC):
         """Sample of the annotated R peak in a beat."""
 
     @abstractmethod
+    def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the QRS complexes of all leads (n, m) of beats (n, C, T)."""
+
+    @abstractmethod
     def cut(self, recording: Recording) -> Beats:
         """Returns the beats of a recording, in order.
 
@@ -116,6 +120,10 @@ class KaggleWindow(Window):
     channels = ("lead",)
     n_rr = 0
     peak = 0
+
+    def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Window`. The first half of a QRS complex is not in this window."""
+        return signal[:, 0, : round(QRS[1] * KAGGLE_SFREQ) + 1]
 
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
@@ -197,6 +205,12 @@ class CenteredWindow(Window):
     def peak(self) -> int:
         """See `Window`."""
         return round(self.before * self.sfreq)
+
+    def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Window`."""
+        first, last = (self.peak + round(end * self.sfreq) for end in QRS)
+        leads = signal[:, :: 1 + self.difference, max(0, first) : last + 1]  # (n, leads, m)
+        return leads.reshape(len(signal), -1)
 
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
