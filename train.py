@@ -36,7 +36,10 @@ def main(cfg: DictConfig) -> float:
         classification.require_same_data(run, data)
         classifier = build.classifier(cfg, data)
         trainer = build.classification_trainer(cfg, run)
-        trainer.fit(classifier, data, ckpt_path=run.last_checkpoint, weights_only=True)
+        if cfg.checkpoint:
+            classification.load_fitted(cfg, trainer, classifier, data)
+        else:
+            trainer.fit(classifier, data, ckpt_path=run.last_checkpoint, weights_only=True)
         return classification.finish(cfg, run, trainer, classifier, data)
 
 

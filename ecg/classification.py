@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,22 @@ from ecg.data.beats import Positions
 from ecg.data.datamodule import BeatDataModule, BeatTensors
 from ecg.data.rr_features import RR_FEATURES
 from ecg.data.sequences import WholeRecords
+from ecg.errors import UserError
 from ecg.evaluation.adaptation import recentre, vote
 from ecg.evaluation.adjustment import best_logit_shift, best_temperature
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
 from ecg.evaluation.scores import Metrics, RunMetrics, Score
 from ecg.files import atomic_write, write_json
+from ecg.reading import parse, read_json
 from ecg.reports import plots
 from ecg.reports.classification_report import ClassificationReport, write_classification_report
 from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
-from ecg.runs import Run
+from ecg.runs import PROVENANCE, Run, require_same_config
 
 log = logging.getLogger(__name__)
+
+FIT_AGAIN = "Fit the classifier again."
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class ClassificationResult:
         metrics: of the test subset, of the validation subset if there is one, and of the test subset without some
             records.
         predictions: of the test subset, and of the validation subset if there is one.
-        training: parameters, epochs, duration, device; content of training.json without the history.
+        training: parameters, epochs, duration, device, time of a prediction; training.json without the history.
     """
 
     metrics: RunMetrics
@@ -99,15 +104,47 @@ def load_best(trainer: pl.Trainer, classifier: Classifier) -> None:
         load_weights(Path(best), classifier)
 
 
+def load_fitted(cfg: DictConfig, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule) -> None:
+    """Loads weights and history of the classifier in the run folder `checkpoint`, instead of a fit.
+
+    Raises:
+        UserError: the folder holds no fitted classifier, one with another configuration, or one of other beats.
+    """
+    folder = Path(cfg.checkpoint)
+    require_same_config(folder, cfg, ignored=("prediction.", "name", "n_bootstrap", "checkpoint", "trainer."))
+    path = folder / "checkpoints" / "best.ckpt"
+    if not path.is_file():
+        raise UserError(f"{folder} holds no fitted classifier: checkpoints/best.ckpt is missing.")
+    provenance = read_json(folder / PROVENANCE, dict[str, Any], FIT_AGAIN)
+    if provenance.get("beats_sha256") != data.beats.digest():
+        raise UserError(f"The classifier in {folder} was fitted on other beats. {FIT_AGAIN}")
+    load_weights(path, classifier)
+    find_callback(trainer, History).epochs = fitted_training(folder)["history"]
+
+
+def fitted_training(folder: Path) -> dict[str, Any]:
+    """The content of training.json of a fitted classifier.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    content = read_json(folder / "training.json", dict[str, Any], FIT_AGAIN)
+    try:
+        return {**content, "history": parse(list[dict[str, float]], content.get("history"), "history")}
+    except ValueError as error:
+        raise UserError(f"{folder / 'training.json'} is damaged: {error}. {FIT_AGAIN}") from error
+
+
 def evaluate_classifier(
     cfg: DictConfig, run: Run, trainer: pl.Trainer, classifier: Classifier, data: BeatDataModule, history: History
 ) -> ClassificationResult:
     """Scores of the validation and test subsets. What is chosen here, is chosen on validation beats only."""
     split, device = data.split, trainer.strategy.root_device
     positions = {name: at for name, at in (("validation", split.validation), ("test", split.test)) if len(at)}
-    logits = {
-        name: adapted(cfg, data, at, predict_logits(classifier, data, at, device)) for name, at in positions.items()
-    }
+    started = time.perf_counter()
+    logits = {name: predict_logits(classifier, data, at, device) for name, at in positions.items()}
+    microseconds = 1e6 * (time.perf_counter() - started) / sum(map(len, positions.values()))
+    logits = {name: adapted(cfg, data, at, logits[name]) for name, at in positions.items()}
     shifts = cfg.prediction.shifts or {}
     offset = torch.tensor([float(shifts.get(name, 0.0)) for name in split.classes])
     tau, temperature = 0.0, cfg.prediction.temperature
@@ -125,10 +162,14 @@ def evaluate_classifier(
     for name, records in data.protocol.test_subsets(data.source).items():
         subsets[name] = without_records(predictions["test"], records)
     metrics = {name: _metrics(cfg, data, subset) for name, subset in subsets.items()}
+    training = _training(run, trainer, classifier, history)
+    if cfg.checkpoint:
+        fitted = fitted_training(Path(cfg.checkpoint))
+        training |= {name: fitted.get(name) for name in ("steps", "seconds")}
     return ClassificationResult(
         RunMetrics(data.source.simulated, tau, temperature, metrics),
         predictions,
-        _training(run, trainer, classifier, history),
+        {**training, "microseconds_per_beat": round(microseconds, 1)},
     )
 
 

@@ -141,7 +141,8 @@ def open_run(cfg: DictConfig) -> Iterator[Run]:
     """
     run = _create_run(cfg)
     with lock_folder(run.folder):
-        _require_same_config(run.folder, cfg)
+        if (run.folder / CONFIG).is_file():
+            require_same_config(run.folder, cfg)
         if is_main_process():
             restore_description(run)
         if run.result is not None:
@@ -267,13 +268,21 @@ def _write_overrides(folder: Path, given: list[str]) -> None:
     write_text(folder / OVERRIDES, OmegaConf.to_yaml(OmegaConf.create(portable)))
 
 
-def _require_same_config(folder: Path, cfg: DictConfig) -> None:
-    if not (folder / CONFIG).is_file():
-        return
+def require_same_config(folder: Path, cfg: DictConfig, *, ignored: tuple[str, ...] = ()) -> None:
+    """Refuses a configuration that differs from that of a run folder.
+
+    Args:
+        folder: the run folder.
+        cfg: the configuration.
+        ignored: starts of the keys that may differ.
+
+    Raises:
+        UserError: names keys that differ, or the folder holds no valid configuration.
+    """
     here, there = flatten_config(cfg), flatten_config(read_config(folder))
     # The data may have moved. Whether they are the same is checked when they are loaded.
     differing = sorted(key for key in here.keys() | there.keys() if here.get(key) != there.get(key))
-    if differing := [key for key in differing if key not in INPUTS]:
+    if differing := [key for key in differing if key not in INPUTS and not key.startswith(ignored)]:
         raise UserError(
             f"{folder} holds another run, which differs in {', '.join(differing[:5])}. Choose another folder."
         )

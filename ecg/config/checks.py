@@ -23,6 +23,8 @@ def check_train(cfg: DictConfig) -> None:
         UserError: names the key, its value and the valid values.
     """
     _check_common(cfg)
+    if cfg.checkpoint and cfg.resume:
+        raise UserError("checkpoint and resume exclude each other: checkpoint fits nothing, resume continues a fit.")
     _check_augmentation(cfg)
     _check_context(cfg)
     _check_prediction(cfg)

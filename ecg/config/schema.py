@@ -686,6 +686,9 @@ class TrainConfig:
     )
     seed: int = key(1, "seed of initialisation and order; not of the split", at_least=0, at_most=LARGEST_SEED)
     n_bootstrap: int = key(1000, "bootstrap samples of the 95 % intervals", at_least=1, at_most=10_000)
+    checkpoint: str | None = key(
+        None, "run folder of a fitted classifier with the same configuration except prediction: evaluate, do not fit"
+    )
     resume: str | None = key(None, "run folder of an interrupted training to continue")
     data: Any = MISSING
     protocol: Any = MISSING
