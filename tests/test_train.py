@@ -102,6 +102,42 @@ def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, Ended
 
 
 @pytest.mark.slow
+def test_a_fitted_classifier_is_evaluated_again_with_other_settings_of_prediction(
+    finished: tuple[Path, Ended], tmp_path: Path, cache_dir: Path
+) -> None:
+    fitted, overrides = finished[0], [*TINY_TRAIN, "seed=0", "logger=none", f"checkpoint={finished[0]}"]
+    again = ["prediction.logit_adjustment=true", "prediction.temperature=2.0"]
+    ended = run("train", *overrides, *again, *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    old, new = (json.loads((folder / "metrics.json").read_text()) for folder in (fitted, tmp_path / "run"))
+    assert new["subsets"]["test"]["confusion_matrix"] == old["subsets"]["test"]["confusion_matrix"]
+    assert new["subsets"]["test"]["ece"] != old["subsets"]["test"]["ece"]
+    old, new = (json.loads((folder / "training.json").read_text()) for folder in (fitted, tmp_path / "run"))
+    for name in ("steps", "seconds", "epochs", "history"):
+        assert new[name] == old[name]
+    ended = run("train", *overrides, *folders(tmp_path, cache_dir), "data.seed=5", f"hydra.run.dir={tmp_path}/other")
+    assert ended.message.endswith("holds another run, which differs in data.seed. Choose another folder.")
+
+
+@pytest.mark.slow
+def test_beats_in_context_are_trained_without_validation_and_adapted_to_their_records(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    context = ["experiment=in_context", "protocol=patient_kfold", "data.n_patients=12", "data.minutes=2"]
+    adapted = ["prediction.recentre=-5", "prediction.vote=true", "prediction.shifts={V: 0.5}", "model.hidden=4"]
+    small = ["trainer.max_epochs=2", "n_bootstrap=20", "logger=none", "trainer.accelerator=cpu"]
+    ended = run("train", *context, *adapted, *small, *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert "validation" not in metrics["subsets"]
+    training = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert (training["epochs"], training["best_epoch"]) == (2, None)
+    report = (tmp_path / "run" / "report.html").read_text()
+    for text in ("S recentred by record to -5", "simulated rhythms in 50 %", "the last one evaluated"):
+        assert text in report, text
+
+
+@pytest.mark.slow
 def test_the_same_command_and_seed_give_the_same_metrics(tmp_path: Path, cache_dir: Path) -> None:
     contents = []
     for name in ("a", "b"):
