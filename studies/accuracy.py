@@ -1,0 +1,124 @@
+"""Collects the runs of a result table into one file, and logs every reading of DS2.
+
+    python studies/accuracy.py ds2_cnn "beats in context, cnn" RUN_OR_SWEEP ...
+
+The runs are seeds of one configuration. The file `results/accuracy/ds2_cnn.json` holds, for each subset of the test
+beats, the scores of every seed and those of the ensemble of all seeds: F1, calibration error, and the EC57 rates, over
+all beats and as the mean over records. `results/ds2_readings.csv` gets a row if the test beats are those of DS2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from ecg.comparison.ensembles import mean_predictions
+from ecg.comparison.leaderboard import N_BOOTSTRAP, build_leaderboard
+from ecg.comparison.run_records import RunRecord, read_runs
+from ecg.data.databases import DATABASES
+from ecg.errors import UserError
+from ecg.evaluation.metrics import evaluate, without_records
+from ecg.evaluation.scores import Metrics
+from ecg.files import write_json
+from ecg.reading import read_json
+from ecg.runs import PROVENANCE
+
+RESULTS = Path(__file__).parents[1] / "results"
+READINGS = RESULTS / "ds2_readings.csv"
+
+
+def collect(name: str, title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """Returns the content of the file.
+
+    Raises:
+        UserError: the runs are not finished, or are not seeds of one configuration with the same test beats.
+    """
+    board = build_leaderboard(runs)
+    if len(board.configurations) > 1 or board.unfinished:
+        raise UserError(f"{name}: the runs are {len(board.configurations)} configurations, or not finished.")
+    training = [read_json(run.folder / "training.json", dict[str, Any], "") for run in runs]
+    provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
+    own = ("seed=", "checkpoint=", "paths.", "hydra.", "logger=", "trainer.enable", "n_bootstrap=")
+    return {
+        "title": title,
+        "overrides": [override for override in runs[0].overrides if not override.startswith(own)],
+        "seeds": [run.seed for run in runs],
+        "git_commit": provenance["git_commit"],
+        "parameters": training[0]["parameters"],
+        "minutes": [each["seconds"] / 60 for each in training],
+        "microseconds_per_beat": [each["microseconds_per_beat"] for each in training],
+        "seeds_of": {
+            subset: [_scores(run.subsets[subset]) for run in runs]
+            for subset in runs[0].subsets
+            if subset != "validation"
+        },
+        "ensemble": _ensemble(runs) if len(runs) > 1 else None,
+    }
+
+
+def _ensemble(runs: Sequence[RunRecord]) -> dict[str, Any]:
+    mean = mean_predictions(runs)
+    parts = {"test": mean}
+    split = DATABASES["mitbih"].published_split
+    for name, left_out in (split.test_subsets if split else {}).items():
+        if name in runs[0].subsets:
+            parts[name] = without_records(mean, left_out)
+    settings = {"by_patient": "patients" in runs[0].test.interval, "ec57": runs[0].test.ec57 is not None}
+    return {name: _scores(evaluate(part, n_bootstrap=N_BOOTSTRAP, **settings)) for name, part in parts.items()}
+
+
+def _scores(metrics: Metrics) -> dict[str, Any]:
+    macro = metrics.macro.f1
+    scores: dict[str, Any] = {
+        "macro_f1": macro.value,
+        "interval": [macro.low, macro.high],
+        "accuracy": metrics.accuracy.value,
+        "ece": metrics.ece.value,
+        "f1": {name: row.f1.value for name, row in metrics.per_class.items()},
+    }
+    if metrics.ec57:
+        scores["ec57"] = {
+            name: {
+                "gross": {"se": rates.gross.se, "ppv": rates.gross.ppv},
+                "record_mean": rates.record_mean and {"se": rates.record_mean.se, "ppv": rates.record_mean.ppv},
+            }
+            for name, rates in metrics.ec57.items()
+        }
+    return scores
+
+
+def log_reading(name: str, runs: Sequence[RunRecord]) -> None:
+    """Adds a row to the log of the readings of DS2."""
+    provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
+    seeds = ", ".join(str(run.seed) for run in runs)
+    overrides = " ".join(override for override in runs[0].overrides if not override.startswith("checkpoint="))
+    day = date.fromtimestamp((runs[0].folder / "metrics.json").stat().st_mtime).isoformat()
+    with READINGS.open("a", newline="") as file:
+        csv.writer(file).writerow([day, provenance["git_commit"], name, overrides, seeds])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the file of a table row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("title")
+    parser.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args(arguments)
+    runs = sorted(read_runs(options.runs, predictions=True), key=lambda run: run.seed)
+    content = collect(options.name, options.title, runs)
+    path = RESULTS / "accuracy" / f"{options.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, content)
+    if runs[0].choices["data"] == "mitbih" and runs[0].choices["protocol"] == "inter_patient":
+        log_reading(options.name, runs)
+    test = content["seeds_of"]["test"]
+    print(f"{path}: macro-F1 {json.dumps([round(each['macro_f1'], 3) for each in test])}")
+
+
+if __name__ == "__main__":
+    main()
