@@ -5,21 +5,24 @@
 The runs are seeds of one configuration. The file `results/accuracy/ds2_cnn.json` holds, for each subset of the test
 beats, the scores of every seed and those of the ensemble of all seeds: F1, calibration error, and the EC57 rates, over
 all beats and as the mean over records. `results/ds2_readings.csv` gets a row if the test beats are those of DS2.
+
+For the folds of cross-validations, the file holds the result of `ecg calibrate`.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from ecg.comparison.calibration import calibrate
 from ecg.comparison.ensembles import mean_predictions
 from ecg.comparison.leaderboard import N_BOOTSTRAP, build_leaderboard
-from ecg.comparison.run_records import RunRecord, read_runs
+from ecg.comparison.run_records import FOLD, RunRecord, read_runs
 from ecg.data.databases import DATABASES
 from ecg.errors import UserError
 from ecg.evaluation.metrics import evaluate, without_records
@@ -43,10 +46,9 @@ def collect(name: str, title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
         raise UserError(f"{name}: the runs are {len(board.configurations)} configurations, or not finished.")
     training = [read_json(run.folder / "training.json", dict[str, Any], "") for run in runs]
     provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
-    own = ("seed=", "checkpoint=", "paths.", "hydra.", "logger=", "trainer.enable", "n_bootstrap=")
     return {
         "title": title,
-        "overrides": [override for override in runs[0].overrides if not override.startswith(own)],
+        "overrides": _overrides(runs[0]),
         "seeds": [run.seed for run in runs],
         "git_commit": provenance["git_commit"],
         "parameters": training[0]["parameters"],
@@ -59,6 +61,17 @@ def collect(name: str, title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
         },
         "ensemble": _ensemble(runs) if len(runs) > 1 else None,
     }
+
+
+def collect_folds(title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """Returns the content of the file for the folds of cross-validations."""
+    return {"title": title, "overrides": _overrides(runs[0]), **asdict(calibrate(runs))}
+
+
+def _overrides(run: RunRecord) -> list[str]:
+    """The overrides that all runs of a file have in common and that influence the result."""
+    own = ("seed=", "protocol.fold=", "protocol.split_seed=", "checkpoint=", "paths.", "hydra.", "logger=")
+    return [override for override in run.overrides if not override.startswith((*own, "trainer.enable", "n_bootstrap="))]
 
 
 def _ensemble(runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -110,14 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args(arguments)
     runs = sorted(read_runs(options.runs, predictions=True), key=lambda run: run.seed)
-    content = collect(options.name, options.title, runs)
+    folds = FOLD in runs[0].config
+    content = collect_folds(options.title, runs) if folds else collect(options.name, options.title, runs)
     path = RESULTS / "accuracy" / f"{options.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     if runs[0].choices["data"] == "mitbih" and runs[0].choices["protocol"] == "inter_patient":
         log_reading(options.name, runs)
-    test = content["seeds_of"]["test"]
-    print(f"{path}: macro-F1 {json.dumps([round(each['macro_f1'], 3) for each in test])}")
+    print(path)
 
 
 if __name__ == "__main__":

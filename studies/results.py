@@ -1,8 +1,9 @@
-"""Copies finished runs to `results/`, and renders the tables of the README from there.
+"""Copies finished runs to `results/`, and renders the tables of the documents from there.
 
     python studies/results.py add RUN_FOLDER kaggle_cnn     writes results/runs/kaggle_cnn.json, or, for a run of
                                                             synth.py, results/generators/kaggle_cnn.json
-    python studies/results.py readme                        renders the tables between the marks of the README
+    python studies/results.py render                        renders the tables between the marks of README.md and
+                                                            docs/accuracy.md
 
 A file holds the metrics or the fidelity of the run, its provenance, and its overrides.
 """
@@ -12,15 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from ecg.comparison.console import points
-from ecg.comparison.statistics import MeanInterval
+from ecg.comparison.statistics import MeanInterval, mean_interval
 from ecg.config.help_text import options as group_options
 from ecg.config.schema import SCHEMAS
 from ecg.evaluation.fidelity import Fidelity
@@ -28,6 +31,7 @@ from ecg.evaluation.scores import RunMetrics, Score
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+N_WORST = 10  # records in the table of mistakes
 # Overrides that depend on the machine.
 LOCAL = re.compile(r"paths\.|hydra\.|data\.dir|trainer\.enable_progress_bar")
 
@@ -111,20 +115,116 @@ def kaggle_table() -> str:
     return "\n".join(lines)
 
 
-def inter_patient_table() -> str:
-    """A row for each subset of DS2."""
-    lines = []
-    for run in read_runs("runs", "inter_patient"):
-        minutes = run.content["metrics"]["training"]["seconds"] / 60
-        lines += [f"`python train.py {' '.join(run.overrides)}`, {minutes:.0f} min on two cores", ""]
-        lines += header(["test beats"], ["macro-F1", *(f"{c} Se / +P" for c in "SVF"), "F1 of N, S, V, F"])
-        for name, metrics in run.metrics.subsets.items():
-            if name == "validation" or metrics.ec57 is None:
-                continue
-            rates = [metrics.ec57[c].gross for c in "SVF"]
-            cells = [name.replace("test", "DS2"), percent(metrics.macro.f1, interval=True)]
-            cells += [f"{100 * (r.se or 0):.1f} / {100 * (r.ppv or 0):.1f}" for r in rates]
-            lines.append(row([*cells, ", ".join(percent(metrics.per_class[c].f1) for c in "NSVF")]))
+def accuracy_table(prefix: str, classes: str, extra: dict[str, str]) -> str:
+    """Two rows for each file of `results/accuracy`: the mean of single networks over seeds, and their ensemble.
+
+    Args:
+        prefix: start of the names of the files.
+        classes: classes with a column.
+        extra: further subsets with a column of their macro-F1, and the title of the column.
+    """
+    numbers = ["seeds", "macro-F1", *(f"F1 of {name}" for name in classes), *extra.values(), "ECE"]
+    lines = header(["configuration"], [*numbers, "parameters", "minutes", "µs a beat"])
+    for content in read_accuracy(prefix):
+        of_seeds = content["seeds_of"]
+        costs = [f"{content['parameters']:,}", f"{np.mean(content['minutes']):.1f}"]
+        costs.append(f"{np.mean(content['microseconds_per_beat']):.0f}")
+        cells = [content["title"], str(len(content["seeds"])), seed_points(of_seeds["test"], "macro_f1")]
+        cells += [seed_points(of_seeds["test"], name) for name in classes]
+        cells += [seed_points(of_seeds[name], "macro_f1") for name in extra]
+        cells.append(f"{np.mean([each['ece'] for each in of_seeds['test']]):.3f}")
+        lines.append(row([*cells, *costs]))
+        if content["ensemble"]:
+            test = content["ensemble"]["test"]
+            low, high = test["interval"]
+            cells = [
+                f"{content['title']}, ensemble",
+                "all",
+                f"{points_of(test['macro_f1'])} [{points_of(low)}, {points_of(high)}]",
+            ]
+            cells += [points_of(test["f1"][name]) for name in classes]
+            cells += [points_of(content["ensemble"][name]["macro_f1"]) for name in extra]
+            lines.append(row([*cells, f"{test['ece']:.3f}", "", "", ""]))
+    return "\n".join(lines)
+
+
+def read_accuracy(prefix: str) -> list[dict[str, Any]]:
+    """The files of `results/accuracy` whose names start with `prefix`."""
+    return [json.loads(path.read_text()) for path in sorted((RESULTS / "accuracy").glob(f"{prefix}_*.json"))]
+
+
+def points_of(value: float | None) -> str:
+    """A score in %."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def seed_points(seeds: Sequence[dict[str, Any]], name: str) -> str:
+    """Mean over seeds of macro-F1 or of the F1 of a class, with half of its interval."""
+    values = [seed["macro_f1"] if name == "macro_f1" else seed["f1"][name] for seed in seeds]
+    return points(mean_interval(np.array([np.nan if value is None else value for value in values])))
+
+
+def ds2_table() -> str:
+    """Configurations trained on DS1 and tested on DS2."""
+    return accuracy_table("ds2", "SVF", {"test without 202": "without 202", "test without 232": "without 232"})
+
+
+def ec57_table() -> str:
+    """EC57 rates of the ensembles on DS2: over all beats, and as the mean over records."""
+    lines = header(
+        ["configuration"], [f"{name} Se / +P{of}" for name in "SV" for of in ("", ", mean of records")] + ["F Se / +P"]
+    )
+    for content in read_accuracy("ds2"):
+        rates = (content["ensemble"] or {"test": content["seeds_of"]["test"][0]})["test"]["ec57"]
+        pairs = [rates[name][kind] for name in "SV" for kind in ("gross", "record_mean")] + [rates["F"]["gross"]]
+        lines.append(
+            row([content["title"], *(f"{points_of(pair['se'])} / {points_of(pair['ppv'])}" for pair in pairs)])
+        )
+    return "\n".join(lines)
+
+
+def svdb_table() -> str:
+    """Configurations trained on MIT-BIH and tested on SVDB."""
+    return accuracy_table("svdb", "SV", {})
+
+
+def commands() -> str:
+    """The command of each row of the accuracy tables."""
+    lines = header(["configuration", "command"], [])
+    for prefix in ("ds2", "svdb", "kaggle"):
+        for content in read_accuracy(prefix):
+            seeds = ",".join(map(str, content["seeds"]))
+            command = " ".join(shlex.quote(override) for override in content["overrides"])
+            lines.append(row([content["title"], f"`python train.py -m {command} seed={seeds}`"]))
+    return "\n".join(lines)
+
+
+def ablation_table() -> str:
+    """Cross-validation within DS1: the chosen configuration, and one change at a time."""
+    lines = header(["change"], ["macro-F1", "S", "V", "F", "with class shifts"])
+    for content in read_accuracy("cv"):
+        before, after = content["before"], content["after"]
+        cells = [points_of(float(np.mean(list(before.values())))), *(points_of(before[name]) for name in "SVF")]
+        lines.append(row([content["title"], *cells, points_of(float(np.mean(list(after.values()))))]))
+    return "\n".join(lines)
+
+
+def errors_table() -> str:
+    """Records of DS2 with the most mistakes."""
+    content = json.loads((RESULTS / "errors.json").read_text())
+    classes = content["classes"]
+    matrices = {name: np.array(matrix) for name, matrix in content["by_record"].items()}
+    worst = sorted(matrices, key=lambda name: matrices[name].trace() - matrices[name].sum())[:N_WORST]
+    lines = header(
+        ["record"], ["beats", "wrong", *(f"{name}: right of all" for name in classes), "most frequent mistake"]
+    )
+    for name in worst:
+        matrix = matrices[name]
+        wrong = matrix - np.diag(matrix.diagonal())
+        true, predicted = np.unravel_index(wrong.argmax(), wrong.shape)
+        right = [f"{matrix[c, c]} / {matrix[c].sum()}" for c in range(len(classes))]
+        mistake = f"{wrong.max()} {classes[true]} as {classes[predicted]}"
+        lines.append(row([name, f"{matrix.sum():,}", str(wrong.sum()), *right, mistake]))
     return "\n".join(lines)
 
 
@@ -197,36 +297,46 @@ def options_table() -> str:
 TABLES = {
     "options": options_table,
     "kaggle": kaggle_table,
-    "inter_patient": inter_patient_table,
     "generators": generators_table,
     "study": study_table,
     "costs": costs,
 }
 
 
-def render(readme: str) -> str:
-    """The README with its tables rendered from `results/`."""
-    for name, table in TABLES.items():
-        before, rest = readme.split(f"<!-- table {name} -->\n")
+ACCURACY_TABLES = {
+    "ds2": ds2_table,
+    "ec57": ec57_table,
+    "svdb": svdb_table,
+    "ablation": ablation_table,
+    "errors": errors_table,
+    "commands": commands,
+}
+DOCUMENTS = {ROOT / "README.md": {**TABLES, "ds2": ds2_table}, ROOT / "docs" / "accuracy.md": ACCURACY_TABLES}
+
+
+def render(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A document with its tables rendered from `results/`."""
+    for name, table in tables.items():
+        before, rest = text.split(f"<!-- table {name} -->\n")
         _, after = rest.split("<!-- end -->", 1)
-        readme = f"{before}<!-- table {name} -->\n{table()}\n<!-- end -->{after}"
-    return readme
+        text = f"{before}<!-- table {name} -->\n{table()}\n<!-- end -->{after}"
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Adds a run, or renders the README."""
+    """Adds a run, or renders the documents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     add = commands.add_parser("add")
     add.add_argument("run", type=Path)
     add.add_argument("name")
-    commands.add_parser("readme")
+    commands.add_parser("render")
     options = parser.parse_args(arguments)
     if options.command == "add":
         print(add_run(options.run, options.name))
     else:
-        path = ROOT / "README.md"
-        path.write_text(render(path.read_text()))
+        for path, tables in DOCUMENTS.items():
+            path.write_text(render(path.read_text(), tables))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README: its commands compose, its tables match `results/`, and it names every option."""
+"""The documents: their commands compose, their tables match `results/`, and the README names every option."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from programs import ROOT, composed, load_module
 from ecg.config.checks import check_synth, check_train
 
 README = (ROOT / "README.md").read_text()
+ACCURACY = (ROOT / "docs" / "accuracy.md").read_text()
 # `sweep.resume` is replaced by the command of the sweep before Hydra reads it.
-COMMANDS = sorted(set(re.findall(r"python (train|synth)\.py ((?:-m )?(?!sweep\.)[\w./]+=[^`\n]*)", README)))
+COMMANDS = sorted(set(re.findall(r"python (train|synth)\.py ((?:-m )?(?!sweep\.)[\w./]+=[^`\n]*)", README + ACCURACY)))
 
 
 @pytest.mark.slow
@@ -26,9 +27,13 @@ def test_every_command_composes(program: str, command: str) -> None:
 
 
 def test_tables_match_the_results() -> None:
-    assert load_module(ROOT / "studies" / "results.py").render(README) == README
+    results = load_module(ROOT / "studies" / "results.py")
+    for path, tables in results.DOCUMENTS.items():
+        text = path.read_text()
+        assert results.render(text, tables) == text, path
 
 
 def test_linked_files_exist() -> None:
-    for target in re.findall(r"\]\(((?!http|#)[^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for folder, text in ((ROOT, README), (ROOT / "docs", ACCURACY)):
+        for target in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
+            assert (folder / target).exists(), target
