@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ecg.comparison.run_records import COLUMNS, FOLD, SEED, RunRecord
+from ecg.comparison.run_records import CHECKPOINT, COLUMNS, FOLD, SEED, RunRecord
 from ecg.comparison.statistics import MeanInterval, holm, mean_interval, paired_p
 from ecg.config.stored import INPUTS
 from ecg.errors import UserError
@@ -150,7 +150,7 @@ def _complete(configurations: Sequence[Configuration]) -> list[Configuration]:
 
 
 def _settings(record: RunRecord) -> dict[str, Any]:
-    return {key: value for key, value in record.config.items() if key not in (SEED, FOLD)}
+    return {key: value for key, value in record.config.items() if key not in (SEED, FOLD, CHECKPOINT)}
 
 
 # -- names --------------------------------------------------------------------------------------------------------

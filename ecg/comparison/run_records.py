@@ -19,6 +19,7 @@ from ecg.runs import PROVENANCE, STATUS, flatten_config, read_overrides, read_st
 log = logging.getLogger(__name__)
 
 SEED, FOLD = "seed", "protocol.fold"
+CHECKPOINT = "checkpoint"  # a fit with the same configuration
 # Arrays of predictions.npz, with the kind of their type: text, integer or float.
 COLUMNS = {"label": "i", "probability": "f", "record": "U", "patient": "U", "sample": "i"}
 REPEAT = "Repeat the run, or leave it out."
