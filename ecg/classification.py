@@ -167,7 +167,7 @@ def evaluate_classifier(
         fitted = fitted_training(Path(cfg.checkpoint))
         training |= {name: fitted.get(name) for name in ("steps", "seconds")}
     return ClassificationResult(
-        RunMetrics(data.source.simulated, tau, temperature, metrics),
+        RunMetrics(data.source.simulated, tau, metrics, temperature),
         predictions,
         {**training, "microseconds_per_beat": round(microseconds, 1)},
     )

@@ -34,6 +34,7 @@ from ecg.data.sequences import NO_LABEL, Rhythms
 SHORTEST = 0.28  # s, of a simulated interval; the refractory period
 LOCAL = 17  # intervals, around a beat, whose median is the local interval
 MARGIN = 2  # beats between two simulated events
+TRIALS = 900  # random places for an event of which many do not fit
 MIN_BEATS = 30  # records with fewer beats keep their rhythm
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -158,10 +159,10 @@ class _Rhythm:
         self.free &= ~inside
 
     def runs(self) -> None:
-        """Makes runs of fast beats, in total 2 to 35 % of the record."""
-        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35]) * len(self.label), 0
+        """Makes runs of fast beats, in total 2 to 70 % of the record."""
+        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
-        for _ in range(200):
+        for _ in range(TRIALS):
             if made >= wanted:
                 return
             length = int(np.clip(self.rng.geometric(1 / self.rng.choice([4, 15, 60])), 3, 200))
@@ -176,15 +177,15 @@ class _Rhythm:
             made += length
 
     def premature(self) -> None:
-        """Makes single premature beats, couplets, bigeminy or trigeminy, in total .3 to 4 % of the record."""
-        wanted, made = self.rng.choice([0.003, 0.01, 0.04]) * len(self.label), 0
-        for _ in range(300):
+        """Makes single premature beats, couplets, bigeminy or trigeminy, in total .3 to 35 % of the record."""
+        wanted, made = self.rng.choice([0.003, 0.01, 0.04, 0.12, 0.35]) * len(self.label), 0
+        for _ in range(TRIALS):
             if made >= wanted:
                 return
-            pattern = self.rng.choice(["single", "bigeminy", "trigeminy", "couplet"], p=[0.6, 0.15, 0.1, 0.15])
+            pattern = self.rng.choice(["single", "bigeminy", "trigeminy", "couplet"], p=[0.5, 0.25, 0.1, 0.15])
             length = 2 if pattern == "couplet" else 1
             step = {"single": 2, "bigeminy": 2, "trigeminy": 3, "couplet": 3}[pattern]
-            n_times = int(self.rng.integers(3, 20)) if pattern.endswith("geminy") else 1
+            n_times = int(self.rng.integers(3, self.rng.choice([6, 20, 80]))) if pattern.endswith("geminy") else 1
             if (first := self._place(step * n_times + length)) is None:
                 continue
             early, late = self.rng.uniform(0.5, 0.88), self.rng.uniform(0.95, 1.45)

@@ -166,12 +166,12 @@ class RunMetrics(_Result):
     Attributes:
         simulated: whether the beats are simulated.
         logit_shift: multiple of the log class prior that is subtracted from the logits; 0 without adjustment.
-        temperature: the logits are divided by it.
         subsets: metrics by subset: "test", "validation" if there is one, and parts of the test beats such as
             "test without 202".
+        temperature: the logits are divided by it.
     """
 
     simulated: bool
     logit_shift: float
-    temperature: float
     subsets: dict[str, Metrics]
+    temperature: float = 1.0

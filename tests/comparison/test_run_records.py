@@ -86,7 +86,7 @@ def _with_empty_config(run: Path) -> None:
     ("damage", "message"),
     [
         (_without_metrics, "metrics.json is missing"),
-        (_with_earlier_format, "logit_shift|temperature|subsets"),
+        (_with_earlier_format, "logit_shift|subsets"),
         (_without_test_subset, "metrics.json has no test subset"),
         (_with_malformed_config, "config.yaml"),
         (_with_empty_config, "config.yaml is damaged: it holds no keys"),

@@ -51,7 +51,7 @@ METRICS = st.builds(
     classes=st.lists(st.sampled_from("NSVFQ"), max_size=2).map(tuple),
     ec57=st.none() | by_name(EC57),
 )
-RUN_METRICS = st.builds(RunMetrics, st.booleans(), st.floats(0, 1), st.floats(0.1, 10), by_name(METRICS))
+RUN_METRICS = st.builds(RunMetrics, st.booleans(), st.floats(0, 1), by_name(METRICS), st.floats(0.1, 10))
 RESULTS = [SCORES, MACRO, CLASS, RATES, RECORD_RATES, EC57, METRICS, RUN_METRICS]
 NAMES = ["Score", "MacroScores", "ClassScores", "Rates", "RecordRates", "EC57Class", "Metrics", "RunMetrics"]
 
