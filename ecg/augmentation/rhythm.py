@@ -188,7 +188,7 @@ class _Rhythm:
             n_times = int(self.rng.integers(3, self.rng.choice([6, 20, 80]))) if pattern.endswith("geminy") else 1
             if (first := self._place(step * n_times + length)) is None:
                 continue
-            early, late = self.rng.uniform(0.5, 0.88), self.rng.uniform(0.95, 1.45)
+            early, late = self.rng.uniform(0.5, 0.96), self.rng.uniform(0.95, 1.45)
             for i in range(first, first + step * n_times, step):
                 local = self._local(i)
                 intervals = np.maximum(early * local * self.rng.normal(1, 0.03, length), SHORTEST)

@@ -431,7 +431,7 @@ class RhythmConfig:
     respiration: float = key(0.3, "in which the intervals follow the respiration", at_least=0, at_most=1)
     fibrillation: float = key(0.2, "with fibrillation", at_least=0, at_most=1)
     runs: float = key(0.3, "with runs of S beats", at_least=0, at_most=1)
-    premature: float = key(0.3, "with premature S beats", at_least=0, at_most=1)
+    premature: float = key(0.6, "with premature S beats", at_least=0, at_most=1)
     pauses: float = key(0.2, "with pauses", at_least=0, at_most=1)
 
 

@@ -9,8 +9,6 @@ All features are relative to other intervals of the record. Intervals in seconds
 An interval that is missing at an end of the record is replaced by the median interval. All ratios are natural
 logarithms, so that a doubled and a halved interval are equally far from 0.
 
-There are no ratios to a running median: within a run of premature beats, the median is that of the run.
-
 A mean over the past uses the intervals that end at earlier beats. It excludes prev of the beat itself, so that a
 premature beat does not change the mean that it is compared with. A mean around a beat uses both sides.
 
@@ -28,6 +26,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 LARGEST_Z = 8.0  # standard deviations
@@ -107,6 +106,12 @@ def _deviation(rr: Intervals) -> FloatArray:
     return np.clip(deviation, -LARGEST_Z, LARGEST_Z)
 
 
+def _median_around(x: FloatArray, n: int) -> FloatArray:
+    """Returns the median over n values around each value of x (m,); the values at the ends are repeated."""
+    median: FloatArray = median_filter(x, n, mode="nearest")
+    return median
+
+
 _Formula: TypeAlias = Callable[[Intervals], FloatArray]
 _INTERVALS: dict[str, _Formula] = {
     "prev": lambda rr: rr.prev,
@@ -120,6 +125,11 @@ _MEANS: dict[str, Callable[[Intervals], FloatArray | float]] = {
     "mean(around 80)": lambda rr: rr.around80,
     "mean(around 400)": lambda rr: rr.around400,
     "mean(record)": lambda rr: rr.record,
+}
+_MEDIANS: dict[str, _Formula] = {
+    "median(around 9)": lambda rr: _median_around(rr.prev, 9),
+    "median(around 17)": lambda rr: _median_around(rr.prev, 17),
+    "median(around 41)": lambda rr: _median_around(rr.prev, 41),
 }
 
 
@@ -141,10 +151,14 @@ def _ratios(
 # The name of a feature is its formula.
 _FORMULAS: dict[str, _Formula] = {
     **_ratios(_INTERVALS, _MEANS),
+    **_ratios({name: _INTERVALS[name] for name in ("prev", "next")}, {**_MEDIANS}),
     "(prev - mean(past 32)) / std(past 32)": _deviation,
     "log(next / prev)": lambda rr: _log_ratio(rr.next, rr.prev),
     "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),
     "log(next2 / next)": lambda rr: _log_ratio(rr.next2, rr.next),
+    "log((prev + next) / (2 median(around 41)))": lambda rr: _log_ratio(
+        rr.prev + rr.next, 2 * _median_around(rr.prev, 41)
+    ),
     "log(mean(|diff(prev)|, around 30) / mean(record) + 0.01)": lambda rr: np.log(
         mean_around(rr.change, 15) / rr.record + 0.01
     ),
