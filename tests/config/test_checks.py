@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import composed, run, run_subprocess, with_values
+from programs import ROOT, composed, run, run_subprocess, with_values
 
 from ecg.config.checks import check_synth, check_train
 from ecg.config.ranges import Range
@@ -260,3 +260,36 @@ def test_a_wrong_value_exits_with_a_message_and_without_files(tmp_path: Path) ->
     assert ended.message == "Error: seed is -1. Valid values: at least 0 and at most 4,294,967,295."
     assert ended.stdout == ""
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_is_a_valid_configuration(path: Path) -> None:
+    check_train(composed("train", f"experiment={path.stem}"))
+
+
+def test_only_what_needs_no_validation_beats_is_possible_without_them() -> None:
+    for override in ("prediction.logit_adjustment=true", "prediction.temperature=null"):
+        check_train(composed("train", override))
+        with pytest.raises(UserError, match=r"chosen on validation beats, and protocol\.validation_fraction is 0"):
+            check_train(composed("train", override, "protocol.validation_fraction=0"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["prediction.shifts={X: 1}"], "prediction.shifts has X"),
+        (
+            ["prediction.vote=true", "protocol.classes=[N,V]"],
+            "prediction.vote is True, which needs the classes N and S",
+        ),
+        (["augmentation.rhythm.fraction=0.5"], "Simulated rhythms need beats in context and rhythm features"),
+        (["data.context=3", "protocol.classes=[N,V]"], "which needs the classes N, S and V"),
+        (["checkpoint=a", "resume=b"], "checkpoint and resume exclude each other"),
+        (["data=mitbih", "protocol=cross_database", "protocol.test=mitbih"], "trains and tests on data=mitbih"),
+        (["data=mitbih", "protocol=cross_database", "protocol.test=wfdb"], "protocol.test_dir=FOLDER"),
+        (["protocol=cross_database"], "needs recorded training beats"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_train(composed("train", *overrides))
