@@ -76,6 +76,9 @@ def compare(
 @app.command()
 def calibrate(
     runs: Annotated[list[Path], typer.Argument(help="Folds of cross-validations, or folders of sweeps over them.")],
+    classes: Annotated[
+        str | None, typer.Option(help="Classes whose logits are shifted, such as V,F; default: all but the first.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the result as JSON; default: print only.")] = None,
 ) -> None:
     """Chooses prediction.shifts and prediction.temperature on the test beats of a cross-validation.
@@ -88,7 +91,7 @@ def calibrate(
         from ecg.comparison.run_records import read_runs
         from ecg.files import write_json
 
-        result = calibrate(read_runs(runs))
+        result = calibrate(read_runs(runs), classes.split(",") if classes else None)
         for title, scores in (("without shifts", result.before), ("with shifts", result.after)):
             f1 = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
             typer.echo(f"macro-F1 {title}: {sum(scores.values()) / len(scores):.3f} ({f1})")

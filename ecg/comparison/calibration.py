@@ -23,7 +23,7 @@ class Calibration:
     """Shifts and temperature, with the scores before and after.
 
     Attributes:
-        shifts: number added to the logits of each class; 0 for the first one.
+        shifts: number added to the logits of each class.
         temperature: the shifted logits are divided by it.
         n_beats: number of predictions they were chosen on.
         n_runs: number of runs.
@@ -45,14 +45,16 @@ class Calibration:
         return [f"prediction.shifts={{{shifts}}}", f"prediction.temperature={self.temperature:.3g}"]
 
 
-def calibrate(records: Sequence[RunRecord]) -> Calibration:
+def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None) -> Calibration:
     """Returns the shifts with the highest macro-F1 of the test beats of all runs, and the temperature after them.
 
     Args:
         records: finished runs of protocol=patient_kfold.
+        shifted: classes whose logits are shifted; None for all but the first one.
 
     Raises:
-        UserError: a run is not finished or not part of a cross-validation, or the runs have different classes.
+        UserError: a run is not finished or not part of a cross-validation, the runs have different classes, or a class
+            is unknown.
     """
     for record in records:
         if record.state != "finished":
@@ -68,7 +70,10 @@ def calibrate(records: Sequence[RunRecord]) -> Calibration:
     (classes,) = sets
     logits = torch.from_numpy(np.concatenate([_log(part.probability) for part in parts]))
     label = torch.from_numpy(np.concatenate([part.label for part in parts]))
-    shifts = best_shifts(logits, label)
+    chosen = classes[1:] if shifted is None else shifted
+    if unknown := [name for name in chosen if name not in classes]:
+        raise UserError(f"Unknown classes: {', '.join(unknown)}. Valid classes: {', '.join(classes)}.")
+    shifts = best_shifts(logits, label, [classes.index(name) for name in chosen])
     return Calibration(
         shifts=dict(zip(classes, shifts.tolist(), strict=True)),
         temperature=best_temperature(logits + shifts, label),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
@@ -47,8 +49,8 @@ def best_temperature(logits: Tensor, label: Tensor) -> float:
     return float(np.exp(minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
-def best_shifts(logits: Tensor, label: Tensor) -> Tensor:
-    """Returns the shifts (n_classes,) of the logits with the highest macro-F1; that of the first class is 0.
+def best_shifts(logits: Tensor, label: Tensor, shifted: Sequence[int]) -> Tensor:
+    """Returns the shifts (n_classes,) of the logits with the highest macro-F1.
 
     Coordinate search over `CLASS_SHIFTS`, from 0. A shift of 1 has to increase macro-F1 by `SHIFT_COST`: where the
     score hardly depends on a shift, the best one is chance.
@@ -56,11 +58,12 @@ def best_shifts(logits: Tensor, label: Tensor) -> Tensor:
     Args:
         logits: (n, n_classes).
         label: (n,) index of the class.
+        shifted: classes whose logits are shifted; the shifts of the others are 0.
     """
     n_classes = logits.shape[1]
     shifts = torch.zeros(n_classes)
     for _ in range(SEARCHES):
-        for c in range(1, n_classes):
+        for c in shifted:
             others = (logits + shifts).index_fill(1, torch.tensor(c), -torch.inf)
             best_other, other = others.max(dim=1)
             # The class is predicted where its logit, shifted, is larger than all others.

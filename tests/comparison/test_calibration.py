@@ -23,6 +23,15 @@ def test_calibration_uses_the_test_beats_of_all_folds(tmp_path: Path) -> None:
     assert result.overrides[1] == f"prediction.temperature={result.temperature:.3g}"
 
 
+def test_only_the_given_classes_are_shifted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "0_x", seed=1, error=0.6, protocol={"fold": 0})
+    *others, last = calibrate(read_runs([run])).shifts
+    result = calibrate(read_runs([run]), [last])
+    assert all(result.shifts[name] == 0 for name in others)
+    with pytest.raises(UserError, match=f"Unknown classes: X. Valid classes: .*{last}"):
+        calibrate(read_runs([run]), ["X"])
+
+
 def test_the_test_beats_of_a_single_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no fold of a cross-validation"):
         calibrate(read_runs([make_run(tmp_path / "run", seed=1)]))

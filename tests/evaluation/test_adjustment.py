@@ -51,12 +51,13 @@ def test_best_shifts_restore_logits_that_were_shifted() -> None:
     logits = torch.randn(3000, 3) + 4 * torch.nn.functional.one_hot(label, 3)
     expected = f1_scores(logits.argmax(dim=1), label, 3).mean()
     shifted = logits - torch.tensor([0.0, 2.0, -1.5])
-    shifts = best_shifts(shifted, label)
+    shifts = best_shifts(shifted, label, [1, 2])
     assert shifts[0] == 0
+    assert best_shifts(shifted, label, [2])[1] == 0
     assert f1_scores((shifted + shifts).argmax(dim=1), label, 3).mean() >= expected - 0.002
     assert shifts.tolist() == pytest.approx([0.0, 2.0, -1.5], abs=0.5)
 
 
 def test_best_shifts_are_0_where_no_shift_helps() -> None:
     label = torch.arange(90) % 3
-    assert best_shifts(20.0 * torch.nn.functional.one_hot(label, 3), label).tolist() == [0, 0, 0]
+    assert best_shifts(20.0 * torch.nn.functional.one_hot(label, 3), label, [1, 2]).tolist() == [0, 0, 0]
