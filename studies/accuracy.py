@@ -70,7 +70,16 @@ def collect_folds(title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
 
 def _overrides(run: RunRecord) -> list[str]:
     """The overrides that all runs of a file have in common and that influence the result."""
-    own = ("seed=", "protocol.fold=", "protocol.split_seed=", "checkpoint=", "paths.", "hydra.", "logger=")
+    own = (
+        "seed=",
+        "trainer.accelerator=",
+        "protocol.fold=",
+        "protocol.split_seed=",
+        "checkpoint=",
+        "paths.",
+        "hydra.",
+        "logger=",
+    )
     return [override for override in run.overrides if not override.startswith((*own, "trainer.enable", "n_bootstrap="))]
 
 
@@ -109,10 +118,10 @@ def log_reading(name: str, runs: Sequence[RunRecord]) -> None:
     """Adds a row to the log of the readings of DS2."""
     provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
     seeds = ", ".join(str(run.seed) for run in runs)
-    overrides = " ".join(override for override in runs[0].overrides if not override.startswith("checkpoint="))
+    overrides = " ".join(_overrides(runs[0]))
     day = date.fromtimestamp((runs[0].folder / "metrics.json").stat().st_mtime).isoformat()
     with READINGS.open("a", newline="") as file:
-        csv.writer(file).writerow([day, provenance["git_commit"], name, overrides, seeds])
+        csv.writer(file).writerow([day, provenance["git_commit"][:7], name, overrides, seeds])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
