@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, each in enumerate(content["pictures"], start=1):
         figure = picture(predictions, recordings[each["record"]], each.pop("position"))
-        figure.savefig(folder / f"{number:02}.png", dpi=110)
+        figure.savefig(folder / f"{number:02}.png", dpi=80)
         print(f"{number}: {each}")
     write_json(ROOT / "results" / "errors.json", content)
 
