@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 
 from ecg.comparison.console import points
-from ecg.comparison.statistics import MeanInterval, mean_interval
+from ecg.comparison.statistics import MeanInterval, holm, mean_interval, paired_p
 from ecg.config.help_text import options as group_options
 from ecg.config.schema import SCHEMAS
 from ecg.evaluation.fidelity import Fidelity
@@ -183,9 +183,30 @@ def ec57_table() -> str:
     return "\n".join(lines)
 
 
+def differences_table() -> str:
+    """Differences in macro-F1 on DS2 to the first row in context, paired by seed, with Holm's correction."""
+    scores = {
+        each["title"]: np.array([seed["macro_f1"] for seed in each["seeds_of"]["test"]])
+        for each in read_accuracy("ds2")
+    }
+    baseline = next(title for title in scores if title.startswith("beats in context"))
+    paired = {title: values - scores[baseline] for title, values in scores.items() if title != baseline}
+    corrected = holm([paired_p(values) for values in paired.values()])
+    lines = header(["configuration"], ["difference", "p, corrected"])
+    for (title, values), p in zip(paired.items(), corrected, strict=True):
+        difference = points(mean_interval(values), sign=True)
+        lines.append(row([title, difference, "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"]))
+    return "\n".join(lines)
+
+
 def svdb_table() -> str:
     """Configurations trained on MIT-BIH and tested on SVDB."""
     return accuracy_table("svdb", "SV", {})
+
+
+def kaggle_context_table() -> str:
+    """Beats in context on the Kaggle split."""
+    return accuracy_table("kaggle", "SVFQ", {})
 
 
 def commands() -> str:
@@ -306,7 +327,9 @@ TABLES = {
 ACCURACY_TABLES = {
     "ds2": ds2_table,
     "ec57": ec57_table,
+    "differences": differences_table,
     "svdb": svdb_table,
+    "kaggle": kaggle_context_table,
     "ablation": ablation_table,
     "errors": errors_table,
     "commands": commands,
