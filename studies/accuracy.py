@@ -2,9 +2,10 @@
 
     python studies/accuracy.py ds2_cnn "beats in context, cnn" RUN_OR_SWEEP ...
 
-The runs are seeds of one configuration. The file `results/accuracy/ds2_cnn.json` holds, for each subset of the test
-beats, the scores of every seed and those of the ensemble of all seeds: F1, calibration error, and the EC57 rates, over
-all beats and as the mean over records. `results/ds2_readings.csv` gets a row if the test beats are those of DS2.
+The runs are seeds of one configuration, or of several ones whose ensemble is a row of its own. The file
+`results/accuracy/ds2_cnn.json` holds, for each subset of the test beats, the scores of every seed and those of the
+ensemble of all runs: F1, calibration error, and the EC57 rates, over all beats and as the mean over records.
+`results/ds2_readings.csv` gets a row if the test beats are those of DS2.
 
 For the folds of cross-validations, the file holds the result of `ecg calibrate`.
 """
@@ -39,17 +40,20 @@ def collect(name: str, title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
     """Returns the content of the file.
 
     Raises:
-        UserError: the runs are not finished, or are not seeds of one configuration with the same test beats.
+        UserError: a run is not finished, or the runs have different test beats.
     """
     board = build_leaderboard(runs)
-    if len(board.configurations) > 1 or board.unfinished:
-        raise UserError(f"{name}: the runs are {len(board.configurations)} configurations, or not finished.")
+    if board.unfinished:
+        raise UserError(f"{name}: {board.unfinished[0].folder} is not finished.")
+    if len(board.configurations) > 1:
+        return {"title": title, "runs": len(runs), "ensemble": _ensemble(runs)}
     training = [read_json(run.folder / "training.json", dict[str, Any], "") for run in runs]
     provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
     return {
         "title": title,
         "overrides": _overrides(runs[0]),
         "seeds": [run.seed for run in runs],
+        "runs": len(runs),
         "git_commit": provenance["git_commit"],
         "parameters": training[0]["parameters"],
         "minutes": [each["seconds"] / 60 for each in training],

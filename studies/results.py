@@ -116,36 +116,50 @@ def kaggle_table() -> str:
 
 
 def accuracy_table(prefix: str, classes: str, extra: dict[str, str]) -> str:
-    """Two rows for each file of `results/accuracy`: the mean of single networks over seeds, and their ensemble.
+    """Rows for each file of `results/accuracy`: the mean of single networks over seeds, and the ensemble of all runs.
 
     Args:
         prefix: start of the names of the files.
         classes: classes with a column.
         extra: further subsets with a column of their macro-F1, and the title of the column.
     """
-    numbers = ["seeds", "macro-F1", *(f"F1 of {name}" for name in classes), *extra.values(), "ECE"]
+    numbers = ["runs", "macro-F1", *(f"F1 of {name}" for name in classes), *extra.values(), "ECE"]
     lines = header(["configuration"], [*numbers, "parameters", "minutes", "µs a beat"])
     for content in read_accuracy(prefix):
-        of_seeds = content["seeds_of"]
-        costs = [f"{content['parameters']:,}", f"{np.mean(content['minutes']):.1f}"]
-        costs.append(f"{np.mean(content['microseconds_per_beat']):.0f}")
-        cells = [content["title"], str(len(content["seeds"])), seed_points(of_seeds["test"], "macro_f1")]
-        cells += [seed_points(of_seeds["test"], name) for name in classes]
-        cells += [seed_points(of_seeds[name], "macro_f1") for name in extra]
-        cells.append(f"{np.mean([each['ece'] for each in of_seeds['test']]):.3f}")
-        lines.append(row([*cells, *costs]))
+        title = content["title"]
+        if "seeds_of" in content:
+            lines.append(row([title, *_single_cells(content, classes, extra)]))
+            title += ", ensemble"
         if content["ensemble"]:
-            test = content["ensemble"]["test"]
-            low, high = test["interval"]
-            cells = [
-                f"{content['title']}, ensemble",
-                "all",
-                f"{points_of(test['macro_f1'])} [{points_of(low)}, {points_of(high)}]",
-            ]
-            cells += [points_of(test["f1"][name]) for name in classes]
-            cells += [points_of(content["ensemble"][name]["macro_f1"]) for name in extra]
-            lines.append(row([*cells, f"{test['ece']:.3f}", "", "", ""]))
+            lines.append(row([title, *_ensemble_cells(content, classes, extra)]))
     return "\n".join(lines)
+
+
+def _single_cells(content: dict[str, Any], classes: str, extra: dict[str, str]) -> list[str]:
+    of_seeds = content["seeds_of"]
+    return [
+        str(len(content["seeds"])),
+        seed_points(of_seeds["test"], "macro_f1"),
+        *(seed_points(of_seeds["test"], name) for name in classes),
+        *(seed_points(of_seeds[name], "macro_f1") for name in extra),
+        f"{np.mean([each['ece'] for each in of_seeds['test']]):.3f}",
+        f"{content['parameters']:,}",
+        f"{np.mean(content['minutes']):.1f}",
+        f"{np.mean(content['microseconds_per_beat']):.0f}",
+    ]
+
+
+def _ensemble_cells(content: dict[str, Any], classes: str, extra: dict[str, str]) -> list[str]:
+    test = content["ensemble"]["test"]
+    low, high = test["interval"]
+    return [
+        str(content["runs"]),
+        f"{points_of(test['macro_f1'])} [{points_of(low)}, {points_of(high)}]",
+        *(points_of(test["f1"][name]) for name in classes),
+        *(points_of(content["ensemble"][name]["macro_f1"]) for name in extra),
+        f"{test['ece']:.3f}",
+        *[""] * 3,
+    ]
 
 
 def read_accuracy(prefix: str) -> list[dict[str, Any]]:
@@ -175,7 +189,7 @@ def ec57_table() -> str:
         ["configuration"], [f"{name} Se / +P{of}" for name in "SV" for of in ("", ", mean of records")] + ["F Se / +P"]
     )
     for content in read_accuracy("ds2"):
-        rates = (content["ensemble"] or {"test": content["seeds_of"]["test"][0]})["test"]["ec57"]
+        rates = content["ensemble"]["test"]["ec57"]
         pairs = [rates[name][kind] for name in "SV" for kind in ("gross", "record_mean")] + [rates["F"]["gross"]]
         lines.append(
             row([content["title"], *(f"{points_of(pair['se'])} / {points_of(pair['ppv'])}" for pair in pairs)])
@@ -188,6 +202,7 @@ def differences_table() -> str:
     scores = {
         each["title"]: np.array([seed["macro_f1"] for seed in each["seeds_of"]["test"]])
         for each in read_accuracy("ds2")
+        if "seeds_of" in each
     }
     baseline = next(title for title in scores if title.startswith("beats in context"))
     paired = {title: values - scores[baseline] for title, values in scores.items() if title != baseline}
@@ -214,6 +229,8 @@ def commands() -> str:
     lines = header(["configuration", "command"], [])
     for prefix in ("ds2", "svdb", "kaggle"):
         for content in read_accuracy(prefix):
+            if "seeds" not in content:
+                continue
             seeds = ",".join(map(str, content["seeds"]))
             command = " ".join(shlex.quote(override) for override in content["overrides"])
             lines.append(row([content["title"], f"`python train.py -m {command} seed={seeds}`"]))
