@@ -24,7 +24,7 @@ WINDOWS: dict[str, Window] = {
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize("option", SCHEMAS["protocol"])
+@pytest.mark.parametrize("option", [name for name in SCHEMAS["protocol"] if name != "cross_database"])
 @pytest.mark.parametrize("name", WINDOWS)
 def test_every_window_works_with_every_protocol(name: str, option: str, real_data: Path, cache_dir: Path) -> None:
     window, inter_patient = WINDOWS[name], option == "inter_patient"
