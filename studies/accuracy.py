@@ -94,7 +94,7 @@ def _ensemble(runs: Sequence[RunRecord]) -> dict[str, Any]:
     for name, left_out in (split.test_subsets if split else {}).items():
         if name in runs[0].subsets:
             parts[name] = without_records(mean, left_out)
-    settings = {"by_patient": "patients" in runs[0].test.interval, "ec57": runs[0].test.ec57 is not None}
+    settings = {"by_patient": runs[0].test.by_patient, "ec57": runs[0].test.ec57 is not None}
     return {name: _scores(evaluate(part, n_bootstrap=N_BOOTSTRAP, **settings)) for name, part in parts.items()}
 
 

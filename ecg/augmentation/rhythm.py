@@ -1,10 +1,9 @@
 """Simulated rhythms: other intervals between the beats of a training record, for networks that see beats in context.
 
-A database holds few rhythms. In 22 records of MIT-BIH, for example, most supraventricular runs belong to one patient,
-and so does most fibrillation with normal beats. A network that has not seen a rhythm mistakes it for another one. A
-simulated rhythm keeps the beats of a record and changes the times of their R peaks; S beats are simulated by moving N
-beats. The rhythm features follow from the new times. Waveform and shape features remain, so an S beat that was an N
-beat has its P wave: only rhythm features can recognise it.
+A database holds few rhythms, and most of them are those of single patients. A simulated rhythm keeps the beats of a
+record and changes the times of their R peaks. An S beat is simulated by moving an N beat. The rhythm features follow
+from the new times. Waveform and shape features remain: a simulated S beat has the P wave of an N beat, so only the
+rhythm distinguishes them.
 
 Each part of a rhythm is present in a fraction of the simulated rhythms:
 
@@ -26,10 +25,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg.data.beats import Beats, Positions
+from ecg.data.beats import Beats
 from ecg.data.protocols.protocol import Split
 from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
-from ecg.data.sequences import NO_LABEL, Rhythms
+from ecg.data.sequences import NO_LABEL, Rhythms, record_runs
 
 SHORTEST = 0.28  # s, of a simulated interval; the refractory period
 LOCAL = 17  # intervals, around a beat, whose median is the local interval
@@ -47,12 +46,7 @@ class RhythmSimulation:
     Attributes:
         fraction: fraction of the training sequences that have a simulated rhythm; 0 for none.
         variants: simulated rhythms of each record, V.
-        tempo: fraction of the simulated rhythms in which the heart rate drifts; the others likewise.
-        respiration: see above.
-        fibrillation: see above.
-        runs: see above.
-        premature: see above.
-        pauses: see above.
+        tempo, respiration, fibrillation, runs, premature, pauses: fraction of the simulated rhythms with this part.
     """
 
     fraction: float
@@ -79,7 +73,10 @@ class RhythmSimulation:
         original[split.train] = split.labels(beats)[split.train]
         features = np.zeros((self.variants, len(beats), len(RHYTHM_FEATURES)), np.float32)
         label = np.tile(original, (self.variants, 1))
-        for record in _runs(beats.record, split.train):
+        training = np.isin(np.arange(len(beats)), split.train)
+        for record in record_runs(beats.record):
+            if not training[record].any():
+                continue
             for v in range(self.variants):
                 time, label[v, record] = self.simulate(beats.time[record], original[record], split.classes, rng)
                 features[v, record] = rhythm_features(time)
@@ -118,7 +115,7 @@ class _Rhythm:
         self, time: FloatArray, label: NDArray[np.int64], normal: int, premature: int, rng: np.random.Generator
     ) -> None:
         self.start, self.rr, self.label = time[0], np.diff(time), label.copy()
-        self.n, self.s, self.rng = normal, premature, rng
+        self.s, self.rng = premature, rng
         self.free = label == normal
         # Intervals that belong to a V, F or Q beat are kept: their coupling to it is not simulated.
         ectopic = (label != normal) & (label != premature)
@@ -222,11 +219,3 @@ class _Rhythm:
         self.rr[first - 1 : end - 1] = intervals
         self.rr[end - 1] = pause
         self.label[first:end] = self.s
-
-
-def _runs(record: NDArray[np.str_], positions: Positions) -> list[slice]:
-    """Returns the beats of each record that has a beat at `positions`."""
-    bounds = np.flatnonzero(record[1:] != record[:-1]) + 1
-    wanted = np.unique(np.searchsorted(bounds, positions, side="right"))
-    edges = [0, *bounds.tolist(), len(record)]
-    return [slice(edges[i], edges[i + 1]) for i in wanted]

@@ -53,8 +53,8 @@ def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None
         shifted: classes whose logits are shifted; None for all but the first one.
 
     Raises:
-        UserError: a run is not finished or not part of a cross-validation, the runs have different classes, or a class
-            is unknown.
+        UserError: a run is not finished, not part of a cross-validation or already shifted, the runs have different
+            classes, or a class is unknown.
     """
     for record in records:
         if record.state != "finished":
@@ -63,6 +63,13 @@ def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None
             raise UserError(
                 f"The run in {record.folder} is no fold of a cross-validation. Shifts chosen on its test beats would "
                 "make its scores optimistic. Use runs of protocol=patient_kfold."
+            )
+        if record.config.get("prediction.temperature", 1) != 1 or any(
+            key.startswith("prediction.shifts.") for key in record.config
+        ):
+            raise UserError(
+                f"The run in {record.folder} was evaluated with prediction.shifts or prediction.temperature already. "
+                "Evaluate it without them: repeat its command with checkpoint=RUN_DIR."
             )
     parts = [record.predictions for record in records if record.predictions]
     if len(sets := {part.classes for part in parts}) > 1:

@@ -47,7 +47,7 @@ def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
 
 def print_ensembles(ensembles: Sequence[Ensemble]) -> None:
     """Prints macro-F1 with its interval, and the F1 of each class, of each ensemble."""
-    table = Table(title="Ensembles: test F1 in %, in brackets the 95 % interval of the beats or patients")
+    table = Table(title="Ensembles: test F1 in %, with the 95 % bootstrap interval")
     table.add_column("runs of", min_width=22, overflow="fold")
     for name in ("runs", "macro", *(ensembles[0].test.classes if ensembles else ())):
         table.add_column(name, justify="right", no_wrap=True)

@@ -55,7 +55,7 @@ def _complete(runs: Sequence[RunRecord], seeds: Sequence[int]) -> list[RunRecord
 def _ensemble(name: str, runs: Sequence[RunRecord]) -> Ensemble:
     folds = sorted({run.fold for run in runs})
     parts = [mean_predictions([run for run in runs if run.fold == fold]) for fold in folds]
-    by_patient = all("patients" in run.test.interval for run in runs)
+    by_patient = all(run.test.by_patient for run in runs)
     ec57 = all(run.test.ec57 is not None for run in runs)
     test = evaluate(join(parts), by_patient=by_patient, ec57=ec57, n_bootstrap=N_BOOTSTRAP)
     return Ensemble(name, len(runs) // len(folds), test)

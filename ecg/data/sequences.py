@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class TrainingSequences(Dataset[Batch]):
     """
 
     def __init__(self, tensors: Batch, positions: Positions, length: int, rhythms: Rhythms | None = None) -> None:
-        runs = record_runs(tensors.record)
+        runs = record_runs(tensors.record.cpu().numpy())
         starts = np.concatenate([_starts(run, length) for run in runs])
         last = np.concatenate([np.full(len(_starts(run, length)), run.stop - 1) for run in runs])  # beat of the record
         self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
@@ -116,7 +117,7 @@ class WholeRecords(Dataset[Batch]):
         self.tensors = tensors._replace(label=mask_labels(tensors.label, positions))
         wanted = np.zeros(len(tensors.label), bool)
         wanted[positions] = True
-        self.runs = [run for run in record_runs(tensors.record) if wanted[run].any()]
+        self.runs = [run for run in record_runs(tensors.record.cpu().numpy()) if wanted[run].any()]
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -136,10 +137,9 @@ def mask_labels(label: Tensor, positions: Positions) -> Tensor:
     return masked.masked_fill(masked < 0, NO_LABEL)
 
 
-def record_runs(record: Tensor) -> list[slice]:
+def record_runs(record: NDArray[Any]) -> list[slice]:
     """Returns the beats of each record, given the record (n,) of each beat."""
-    of_beat = record.cpu().numpy()
-    bounds = [0, *(np.flatnonzero(np.diff(of_beat)) + 1).tolist(), len(of_beat)]
+    bounds = [0, *(np.flatnonzero(record[1:] != record[:-1]) + 1).tolist(), len(record)]
     return [slice(first, end) for first, end in itertools.pairwise(bounds)]
 
 

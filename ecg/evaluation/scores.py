@@ -158,6 +158,11 @@ class Metrics(_Result):
     classes: tuple[str, ...]
     ec57: dict[str, EC57Class] | None
 
+    @property
+    def by_patient(self) -> bool:
+        """Whether the intervals are those of patients, not of beats."""
+        return self.interval.endswith("patients")
+
 
 @dataclass(frozen=True)
 class RunMetrics(_Result):

@@ -7,10 +7,10 @@
                                |                                       the logit of N is 0
                         auxiliary logits
 
-An S beat differs from an N beat in its time, hardly in its shape. A network with one recurrent layer for all classes
-nevertheless fits the shapes of the training patients' S beats, and finds fewer S beats of other patients. The logit of
-S therefore depends on the rhythm alone. For the same reason the encoder's output is zero in a random fraction of the
-training sequences, and the encoder has a loss of its own.
+An S beat differs from an N beat in its time, hardly in its shape. Few training patients have S beats, so a network
+could fit the shapes of these patients instead. The logit of S therefore depends on the rhythm alone. For the same
+reason the encoder's output is zero in a random fraction of the training sequences, and the encoder has a loss of its
+own.
 
 Source of the GRU: Cho et al. 2014, EMNLP, arXiv:1406.1078.
 

@@ -151,7 +151,7 @@ def _warnings(board: Leaderboard) -> list[str]:
     ]
     if board.unfinished:
         warnings.append(f"Unfinished runs, listed below: {len(board.unfinished)}.")
-    if any("beats" in test.interval for each in board.configurations for test in each.test):
+    if any(not test.by_patient for each in board.configurations for test in each.test):
         warnings.append(SHARED_PATIENTS)
     return warnings
 

@@ -37,6 +37,13 @@ def test_the_test_beats_of_a_single_split_are_refused(tmp_path: Path) -> None:
         calibrate(read_runs([make_run(tmp_path / "run", seed=1)]))
 
 
+@pytest.mark.parametrize("prediction", [{"shifts": {"V": 1.0}}, {"temperature": 2.0}])
+def test_a_fold_that_was_shifted_already_is_refused(prediction: dict[str, object], tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", seed=1, protocol={"fold": 0}, prediction=prediction)
+    with pytest.raises(UserError, match=r"with prediction\.shifts or prediction\.temperature already"):
+        calibrate(read_runs([run]))
+
+
 def test_an_unfinished_fold_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path / "0_x", seed=1, protocol={"fold": 0})
     make_run(tmp_path / "1_x", seed=1, protocol={"fold": 1}, state="failed")
