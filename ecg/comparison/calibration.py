@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,8 @@ def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None
         shifted: classes whose logits are shifted; None for all but the first one.
 
     Raises:
-        UserError: a run is not finished, not part of a cross-validation or already shifted, the runs have different
-            classes, or a class is unknown.
+        UserError: a run is not finished, not part of a cross-validation or already shifted, a fold is missing, the
+            runs have different classes, or a class is unknown.
     """
     for record in records:
         if record.state != "finished":
@@ -71,6 +72,7 @@ def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None
                 f"The run in {record.folder} was evaluated with prediction.shifts or prediction.temperature already. "
                 "Evaluate it without them: repeat its command with checkpoint=RUN_DIR."
             )
+    _require_all_folds(records)
     parts = [record.predictions for record in records if record.predictions]
     if len(sets := {part.classes for part in parts}) > 1:
         raise UserError(f"The runs have different classes: {' and '.join(sorted(map(', '.join, sets)))}.")
@@ -89,6 +91,20 @@ def calibrate(records: Sequence[RunRecord], shifted: Sequence[str] | None = None
         before=dict(zip(classes, f1_scores(logits.argmax(dim=1), label, len(classes)).tolist(), strict=True)),
         after=dict(zip(classes, f1_scores((logits + shifts).argmax(dim=1), label, len(classes)).tolist(), strict=True)),
     )
+
+
+def _require_all_folds(records: Sequence[RunRecord]) -> None:
+    """Refuses a cross-validation that lacks a fold, since some patients would have no part in the choice."""
+    folds: dict[tuple[int, Any], set[int]] = {}
+    for record in records:
+        folds.setdefault((record.seed, record.config.get("protocol.split_seed")), set()).add(record.fold)
+    n_folds = int(records[0].config["protocol.n_folds"])
+    for (seed, _), present in folds.items():
+        if missing := sorted(set(range(n_folds)) - present):
+            raise UserError(
+                f"The cross-validation of seed {seed} lacks the folds {', '.join(map(str, missing))} of {n_folds}. "
+                f"Run them with -m protocol.fold={','.join(map(str, missing))}."
+            )
 
 
 def _log(probability: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -22,6 +23,7 @@ CLASS_COLOURS: dict[str, str] = {
 }
 OTHER_COLOURS = ("#56B4E9", "#8C6D31", "#5C5C8A", "#666666")
 INK, MUTED, LINE, GRID = "#1F2933", "#5B6770", "#A9B4BD", "#E6EAED"
+NO_VALIDATION = "no validation beats"
 HIGHLIGHT = "#D6266E"  # the best epoch, a misclassified beat
 
 FONTS = ("Inter", "Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
@@ -70,3 +72,9 @@ def _font() -> str:
     """Returns the first installed font of `FONTS`. matplotlib logs a warning for a font that is not installed."""
     installed = set(font_manager.get_font_names())
     return next((name for name in FONTS if name in installed), "DejaVu Sans")
+
+
+def mark_empty(axes: Axes, text: str) -> None:
+    """Replaces the ticks of axes without data by the reason."""
+    axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=MUTED)

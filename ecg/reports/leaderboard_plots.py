@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ecg.comparison.leaderboard import Difference
-from ecg.reports.figure_style import GRID, INK, MUTED, new_figure, series_colour, style_figure
+from ecg.reports.figure_style import (
+    GRID,
+    INK,
+    MUTED,
+    NO_VALIDATION,
+    mark_empty,
+    new_figure,
+    series_colour,
+    style_figure,
+)
 
 MAX_LABEL = 60  # characters
 
@@ -58,7 +67,9 @@ def training_curves(histories: Mapping[str, Sequence[History]]) -> Figure:
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(color=GRID)
-    handles, labels = panels[1].get_legend_handles_labels()
+    if not any("val/macro_f1" in epoch for runs in histories.values() for history in runs for epoch in history):
+        mark_empty(panels[1], NO_VALIDATION)
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     return style_figure(figure)
 

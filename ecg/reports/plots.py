@@ -24,7 +24,9 @@ from ecg.reports.figure_style import (
     INK,
     LINE,
     MUTED,
+    NO_VALIDATION,
     class_colour,
+    mark_empty,
     new_figure,
     style_figure,
 )
@@ -119,6 +121,8 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
             axes.axvline(best.epoch, color=HIGHLIGHT, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     if best is not None:
         _label_best(scores, best)
+    else:
+        mark_empty(scores, NO_VALIDATION)
     if losses.get_legend_handles_labels()[0]:
         losses.legend(loc="lower left", bbox_to_anchor=(-0.03, 1), ncols=2, borderaxespad=0.2)
     return style_figure(figure)
