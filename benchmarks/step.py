@@ -23,7 +23,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from ecg.config.schema import SCHEMAS
+from ecg.config.schema import SCHEMAS, CNNConfig
+from ecg.models.blocks import SqueezeExcitation
 
 PRECISIONS = {"32-true": False, "bf16-mixed": True}
 
@@ -31,21 +32,26 @@ PRECISIONS = {"32-true": False, "bf16-mixed": True}
 class Conv1dBlock(nn.Module):
     """`ecg.models.blocks.ResidualBlock` with Conv1d in place of the (1, k) Conv2d."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
         super().__init__()
-        self.left = (kernel_size - 1, 0)
-        self.convs = nn.ModuleList(
-            nn.Conv1d(c, out_channels, kernel_size) for c in (in_channels, out_channels, out_channels)
+        self.convs = nn.Sequential(
+            nn.Conv1d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
+            nn.BatchNorm1d(out_channels),
+            nn.SiLU(),
+            nn.Conv1d(out_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+            nn.BatchNorm1d(out_channels),
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(out_channels) for _ in range(3))
+        self.excitation = SqueezeExcitation(out_channels).scale
+        self.skip = nn.Sequential()
+        if stride > 1:
+            self.skip.append(nn.AvgPool1d(stride, ceil_mode=True))
+        if in_channels != out_channels:
+            self.skip.append(nn.Conv1d(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, T) -> (B, out, T // 2)."""
-        skip = self.convs[0](x)
-        h = F.silu(self.norms[0](skip))
-        h = F.silu(self.norms[1](self.convs[1](F.pad(h, self.left))))
-        h = F.silu(self.norms[2](skip + self.convs[2](F.pad(h, self.left))))
-        return F.max_pool1d(F.pad(h, self.left), 2)
+        """(B, in, T) -> (B, out, ceil(T / stride))."""
+        h = self.convs(x)
+        return F.silu(h * self.excitation(h.mean(dim=2)).unsqueeze(2) + self.skip(x))
 
 
 class Conv1dCNN(nn.Module):
@@ -53,13 +59,16 @@ class Conv1dCNN(nn.Module):
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        widths = (1, hidden, hidden // 2, hidden // 4)
-        self.blocks = nn.Sequential(*(Conv1dBlock(a, b, 5) for a, b in itertools.pairwise(widths)))
-        self.linear = nn.Linear(hidden // 4, 5)
+        self.stages = nn.Sequential(nn.Conv1d(1, hidden, 15, 2, 7, bias=False), nn.BatchNorm1d(hidden), nn.SiLU())
+        widths = (hidden, hidden, hidden * 3 // 2, hidden * 2)
+        for (n_in, n_out), stride in zip(itertools.pairwise(widths), (1, 2, 2), strict=True):
+            self.stages.extend([Conv1dBlock(n_in, n_out, 7, stride), Conv1dBlock(n_out, n_out, 7, 1)])
+        self.linear = nn.Linear(4 * hidden, 5)
 
     def forward(self, signal: Tensor, rr: Tensor) -> Tensor:
         """(B, 1, T) -> (B, 5)."""
-        logits: Tensor = self.linear(self.blocks(signal).mean(dim=2))
+        x = self.stages(signal)
+        logits: Tensor = self.linear(torch.cat([x.mean(dim=2), x.amax(dim=2)], dim=1))
         return logits
 
 
@@ -102,7 +111,13 @@ def measure_all(n_steps: int, batch_sizes: Sequence[int], hidden: int | None) ->
         for batch_size, name in itertools.product(batch_sizes, SCHEMAS["model"]):
             measure(make_network(name, hidden), batch_size, precision, network=name, variant="default")
         for batch_size in batch_sizes[1::2]:
-            measure(Conv1dCNN(hidden or 128), batch_size, precision, network="cnn", variant="Conv1d")
+            measure(
+                Conv1dCNN(hidden or CNNConfig.hidden),
+                batch_size,
+                precision,
+                network="cnn",
+                variant="Conv1d",
+            )
         if hidden is None:
             compiled = torch.compile(make_network("cnn"))
             measure(compiled, 128, precision, network="cnn", variant="torch.compile")

@@ -18,6 +18,7 @@ from ecg.data.databases import DATABASES
 
 CLASSES = ["N", "S", "V", "F", "Q"]
 LARGEST_SEED = 2**32 - 1  # NumPy's
+KERNEL_SIZES = (3, 5, 7, 9, 11, 13, 15)
 
 
 class WindowName(StrEnum):
@@ -41,13 +42,6 @@ class ClassWeights(StrEnum):
     fourth_root = "fourth_root"  # (n_max / n) ** 0.25
     log = "log"  # 1 + ln(n_max / n)
     inverse = "inverse"  # n_max / n
-
-
-class Over(StrEnum):
-    """The axis that an LSTM runs along."""
-
-    time = "time"
-    channels = "channels"
 
 
 class GeneratorOver(StrEnum):
@@ -452,28 +446,27 @@ class AugmentationConfig:
 
 @dataclass
 class CNNConfig:
-    """Three residual blocks of convolutions."""
+    """Three stages of residual blocks."""
 
     _target_: str = "ecg.models.cnn.CNN"
-    hidden: int = key(128, "channels of the first block; halved from block to block", at_least=4, at_most=4096)
-    kernel_size: int = key(5, "length of every convolution kernel", at_least=1, at_most=99)
+    hidden: int = key(48, "channels of the first stage; the last has twice as many", at_least=4, at_most=4096)
+    kernel_size: int = key(7, "length of the convolution kernels", choices=KERNEL_SIZES)
     dropout: float = key(0.0, "dropout on the features before the head", at_least=0, below=1)
 
 
 @dataclass
 class CNNLSTMConfig:
-    """Two residual blocks and a bidirectional LSTM."""
+    """Two stages of residual blocks and a bidirectional LSTM."""
 
     _target_: str = "ecg.models.cnn_lstm.CNNLSTM"
     hidden: int = key(64, "channels of the blocks and width of the LSTM", at_least=4, at_most=4096)
-    kernel_size: int = key(5, "length of every convolution kernel", at_least=1, at_most=99)
+    kernel_size: int = key(7, "length of the convolution kernels", choices=KERNEL_SIZES)
     dropout: float = key(0.0, "dropout on the features before the head", at_least=0, below=1)
-    over: Over = key(Over.time, "time | channels; channels is the network as first published")
 
 
 @dataclass
 class CNNLSTMAttentionConfig(CNNLSTMConfig):
-    """Two residual blocks and an LSTM with attention of its last states over its outputs."""
+    """Two stages of residual blocks, a bidirectional LSTM, and attention of its last states over its outputs."""
 
     _target_: str = "ecg.models.cnn_lstm_attn.CNNLSTMAttention"
 

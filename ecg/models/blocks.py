@@ -17,67 +17,107 @@ RR_HIDDEN = 32  # width of the hidden layer of the RR branch
 RR_ONLY = 0.25  # fraction of the training beats that are classified by the RR features only
 
 
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a factor from 0 to 1 that depends on the means of all channels.
+
+    Source: Hu et al. 2018, CVPR, arXiv:1709.01507.
+
+    Args:
+        channels: number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        squeezed = max(1, channels // 4)
+        self.scale = nn.Sequential(
+            nn.Linear(channels, squeezed), nn.SiLU(), nn.Linear(squeezed, channels), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, 1, T) -> the same shape."""
+        scale: Tensor = self.scale(x.mean(dim=(2, 3)))  # (B, channels)
+        return x * scale[:, :, None, None]
+
+
 class ResidualBlock(nn.Module):
-    """Three convolutions with batch norm and SiLU, a skip connection from the first to the third, and max pooling.
+    """Two convolutions with batch norm, squeeze and excitation, and a skip connection.
 
-    Time axis, for kernel size k:
-
-        input                T
-        first convolution    T - k + 1    no padding
-        second and third     T - k + 1    padded by k - 1 on the left (causal)
-        pooling              T // 2       padded by k - 1 on the left, then halved
+    The skip connection averages `stride` samples and adapts the number of channels, where they differ.
 
     Source: He et al. 2016, CVPR, arXiv:1512.03385.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: length of the kernels, k.
+        kernel_size: length of the kernels, odd.
+        stride: of the first convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
         super().__init__()
-        self.padding = (kernel_size - 1, 0)
-        size = (1, kernel_size)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, size)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, size)
-        self.conv3 = nn.Conv2d(out_channels, out_channels, size)
+        self.conv1 = _convolution(in_channels, out_channels, kernel_size, stride)
         self.norm1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = _convolution(out_channels, out_channels, kernel_size)
         self.norm2 = nn.BatchNorm2d(out_channels)
-        self.norm3 = nn.BatchNorm2d(out_channels)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.excitation = SqueezeExcitation(out_channels)
+        self.skip = nn.Sequential()
+        if stride > 1:
+            self.skip.append(nn.AvgPool2d((1, stride), ceil_mode=True))
+        if in_channels != out_channels:
+            self.skip.append(_convolution(in_channels, out_channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, 1, T) -> (B, out_channels, 1, T // 2)."""
-        skip = self.conv1(x)  # (B, out, 1, T-k+1)
-        h = F.silu(self.norm1(skip))
-        h = F.silu(self.norm2(self.conv2(F.pad(h, self.padding))))
-        h = F.silu(self.norm3(skip + self.conv3(F.pad(h, self.padding))))
-        return F.max_pool2d(F.pad(h, self.padding), (1, 2))
+        """(B, in_channels, 1, T) -> (B, out_channels, 1, ceil(T / stride))."""
+        h = F.silu(self.norm1(self.conv1(x)))
+        h = self.excitation(self.norm2(self.conv2(h)))
+        return F.silu(h + self.skip(x))
 
 
-class ResidualBlocks(nn.Sequential):
-    """A stack of residual blocks.
+class ResidualStages(nn.Sequential):
+    """A convolution and stages of two residual blocks. The convolution and each stage after the first halve the time.
+
+        beat           T samples
+        convolution    ceil(T / 2)
+        stage 1        ceil(T / 2)
+        stage i        ceil(T / 2**i)
 
     Attributes:
-        min_times: shortest input in samples. The last block then receives kernel_size + 1 samples. With fewer, its
-            pooling can drop the only sample that is not padding.
+        min_times: shortest input in samples, which leaves two to the last stage, so that an LSTM has two steps.
 
     Args:
-        channels: channels of the input, then of the output of each block.
-        kernel_size: length of the kernels.
+        n_channels: channels of the input, C.
+        widths: channels of each stage.
+        kernel_size: length of the kernels, k; odd. That of the first convolution is 2k + 1.
     """
 
-    def __init__(self, channels: Sequence[int], kernel_size: int) -> None:
-        super().__init__(*(ResidualBlock(n_in, n_out, kernel_size) for n_in, n_out in itertools.pairwise(channels)))
-        self.min_times: int = 2 ** (len(self) - 1) * (kernel_size + 1)
+    def __init__(self, n_channels: int, widths: Sequence[int], kernel_size: int) -> None:
+        first = widths[0]
+        modules: list[nn.Module] = [
+            _convolution(n_channels, first, 2 * kernel_size + 1, stride=2),
+            nn.BatchNorm2d(first),
+            nn.SiLU(),
+        ]
+        for n_in, n_out in itertools.pairwise((first, *widths)):
+            stride = 1 if len(modules) == 3 else 2  # the first stage follows the convolution
+            modules.append(ResidualBlock(n_in, n_out, kernel_size, stride))
+            modules.append(ResidualBlock(n_out, n_out, kernel_size, stride=1))
+        super().__init__(*modules)
+        self.min_times: int = 2 ** (len(widths) + 1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, signal: Tensor) -> Tensor:
-        """(B, C, T) -> (B, channels[-1], T // 2**n_blocks)."""
+        """(B, C, T) -> (B, widths[-1], ceil(T / 2**n_stages))."""
         x = signal.unsqueeze(2).contiguous(memory_format=torch.channels_last)  # (B, C, 1, T)
-        for block in self:
-            x = block(x)  # (B, in, 1, T) -> (B, out, 1, T // 2)
-        return x.squeeze(2)  # (B, channels[-1], T // 2**n_blocks)
+        for module in self:
+            x = module(x)
+        return x.squeeze(2)
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
+    """A convolution along time that keeps the length, or divides it by the stride. Batch norm follows, so no bias."""
+    return nn.Conv2d(
+        in_channels, out_channels, (1, kernel_size), (1, stride), padding=(0, kernel_size // 2), bias=False
+    )
 
 
 class LSTM(nn.LSTM):

@@ -1,44 +1,45 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ecg.models.blocks import Head, ResidualBlock, ResidualBlocks
+from ecg.models.blocks import Head, ResidualBlock, ResidualStages
 
 
-@pytest.mark.parametrize("n_times", [10, 11, 187])
-@pytest.mark.parametrize("kernel_size", [1, 4, 5])
-def test_a_residual_block_halves_the_time_axis(kernel_size: int, n_times: int) -> None:
-    block = ResidualBlock(2, 4, kernel_size)
-    assert block(torch.randn(3, 2, 1, n_times)).shape == (3, 4, 1, n_times // 2)
+@pytest.mark.parametrize("n_times", [1, 10, 11, 187])
+@pytest.mark.parametrize("n_stages", [1, 2, 3])
+def test_the_convolution_and_each_later_stage_halve_the_time_axis(n_stages: int, n_times: int) -> None:
+    stages = ResidualStages(2, (4, 6, 8)[:n_stages], kernel_size=3)
+    shape = (3, (4, 6, 8)[n_stages - 1], math.ceil(n_times / 2**n_stages))
+    assert stages(torch.randn(3, 2, n_times)).shape == shape
 
 
 def test_a_residual_block_equals_its_one_dimensional_definition() -> None:
     torch.manual_seed(0)
-    block = ResidualBlock(2, 4, 5).eval()
-    signal = torch.randn(3, 2, 40)
+    block = ResidualBlock(2, 4, kernel_size=5, stride=2).eval()
+    signal = torch.randn(3, 2, 41)
 
-    def convolve(x: torch.Tensor, conv: torch.nn.Conv2d) -> torch.Tensor:
-        return F.conv1d(x, conv.weight[:, :, 0], conv.bias)
+    def convolve(x: torch.Tensor, conv: torch.nn.Module, stride: int = 1) -> torch.Tensor:
+        assert isinstance(conv, torch.nn.Conv2d)
+        return F.conv1d(x, conv.weight[:, :, 0], stride=stride, padding=conv.weight.shape[-1] // 2)
 
     def normalise(x: torch.Tensor) -> torch.Tensor:
         return x / (1 + 1e-5) ** 0.5  # batch norm with the initial statistics, mean 0 and variance 1
 
-    skip = convolve(signal, block.conv1)
-    h = F.silu(normalise(skip))
-    h = F.silu(normalise(convolve(F.pad(h, (4, 0)), block.conv2)))
-    h = F.silu(normalise(skip + convolve(F.pad(h, (4, 0)), block.conv3)))
-    expected = F.max_pool1d(F.pad(h, (4, 0)), 2)
-    torch.testing.assert_close(block(signal.unsqueeze(2)).squeeze(2), expected, atol=1e-5, rtol=1e-4)
+    h = normalise(convolve(F.silu(normalise(convolve(signal, block.conv1, stride=2))), block.conv2))
+    h = h * block.excitation.scale(h.mean(dim=2))[:, :, None]
+    skip = convolve(F.avg_pool1d(signal, 2, ceil_mode=True), block.skip[1])
+    torch.testing.assert_close(block(signal.unsqueeze(2)).squeeze(2), F.silu(h + skip), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("channels", [(1, 4, 4), (1, 8, 4, 2)])
-def test_shorter_beats_than_min_times_lose_their_signal(channels: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    blocks = ResidualBlocks(channels, kernel_size=5).eval()
-    assert (blocks(torch.randn(8, 1, blocks.min_times)) != 0).any()
-    assert (blocks(torch.randn(8, 1, blocks.min_times - 1)) == 0).all()
+def test_the_skip_connection_is_the_identity_where_the_shape_does_not_change() -> None:
+    block = ResidualBlock(4, 4, kernel_size=5, stride=1).eval()
+    torch.nn.init.zeros_(block.conv2.weight)
+    signal = torch.randn(3, 4, 1, 40)
+    torch.testing.assert_close(block(signal), F.silu(signal))
 
 
 def test_a_quarter_of_the_training_beats_is_classified_by_the_rr_features_only() -> None:
