@@ -10,7 +10,7 @@ Each part of a rhythm is present in a fraction of the simulated rhythms:
     tempo         the heart rate drifts                                        labels remain
     respiration   the intervals vary with a period of 2.5 to 6 s               labels remain
     fibrillation  the record, or a part of it, has random intervals            N remains, S has no label
-    runs          runs of 3 to 200 N beats are fast, each followed by a pause  these beats become S
+    runs          runs of 3 to 100 N beats are fast, each followed by a pause  these beats become S
     premature     single N beats, couplets, bigeminy and trigeminy             these beats become S
     pauses        up to 11 intervals are longer                                labels remain
 
@@ -156,13 +156,13 @@ class _Rhythm:
         self.free &= ~inside
 
     def runs(self) -> None:
-        """Makes runs of fast beats, in total 2 to 70 % of the record."""
-        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
+        """Makes runs of fast beats, most of them short, in total 2 to 35 % of the record."""
+        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
         for _ in range(TRIALS):
             if made >= wanted:
                 return
-            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([4, 15, 60])), 3, 200))
+            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([2, 4, 4, 15, 30])), 3, 100))
             if (first := self._place(length)) is None:
                 continue
             local = self._local(first)
@@ -185,7 +185,7 @@ class _Rhythm:
             n_times = int(self.rng.integers(3, self.rng.choice([6, 20, 80]))) if pattern.endswith("geminy") else 1
             if (first := self._place(step * n_times + length)) is None:
                 continue
-            early, late = self.rng.uniform(0.5, 0.96), self.rng.uniform(0.95, 1.45)
+            early, late = self.rng.uniform(0.5, 0.88), self.rng.uniform(0.95, 1.45)
             for i in range(first, first + step * n_times, step):
                 local = self._local(i)
                 intervals = np.maximum(early * local * self.rng.normal(1, 0.03, length), SHORTEST)

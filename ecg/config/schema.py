@@ -423,9 +423,9 @@ class RhythmConfig:
     variants: int = key(8, "simulated rhythms of each record", at_least=1, at_most=1000)
     tempo: float = key(0.3, "fraction of them in which the heart rate drifts", at_least=0, at_most=1)
     respiration: float = key(0.3, "in which the intervals follow the respiration", at_least=0, at_most=1)
-    fibrillation: float = key(0.2, "with fibrillation", at_least=0, at_most=1)
+    fibrillation: float = key(0.6, "with fibrillation", at_least=0, at_most=1)
     runs: float = key(0.3, "with runs of S beats", at_least=0, at_most=1)
-    premature: float = key(0.6, "with premature S beats", at_least=0, at_most=1)
+    premature: float = key(0.5, "with premature S beats", at_least=0, at_most=1)
     pauses: float = key(0.2, "with pauses", at_least=0, at_most=1)
 
 
@@ -449,7 +449,7 @@ class CNNConfig:
     """Three stages of residual blocks."""
 
     _target_: str = "ecg.models.cnn.CNN"
-    hidden: int = key(48, "channels of the first stage; the last has twice as many", at_least=4, at_most=4096)
+    hidden: int = key(32, "channels of the first stage; the last has twice as many", at_least=4, at_most=4096)
     kernel_size: int = key(7, "length of the convolution kernels", choices=KERNEL_SIZES)
     dropout: float = key(0.0, "dropout on the features before the head", at_least=0, below=1)
 
@@ -459,7 +459,7 @@ class CNNLSTMConfig:
     """Two stages of residual blocks and a bidirectional LSTM."""
 
     _target_: str = "ecg.models.cnn_lstm.CNNLSTM"
-    hidden: int = key(64, "channels of the blocks and width of the LSTM", at_least=4, at_most=4096)
+    hidden: int = key(40, "channels of the blocks and width of the LSTM", at_least=4, at_most=4096)
     kernel_size: int = key(7, "length of the convolution kernels", choices=KERNEL_SIZES)
     dropout: float = key(0.0, "dropout on the features before the head", at_least=0, below=1)
 

@@ -26,7 +26,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 LARGEST_Z = 8.0  # standard deviations
@@ -106,12 +105,6 @@ def _deviation(rr: Intervals) -> FloatArray:
     return np.clip(deviation, -LARGEST_Z, LARGEST_Z)
 
 
-def _median_around(x: FloatArray, n: int) -> FloatArray:
-    """Returns the median over n values around each value of x (m,); the values at the ends are repeated."""
-    median: FloatArray = median_filter(x, n, mode="nearest")
-    return median
-
-
 _Formula: TypeAlias = Callable[[Intervals], FloatArray]
 _INTERVALS: dict[str, _Formula] = {
     "prev": lambda rr: rr.prev,
@@ -125,11 +118,6 @@ _MEANS: dict[str, Callable[[Intervals], FloatArray | float]] = {
     "mean(around 80)": lambda rr: rr.around80,
     "mean(around 400)": lambda rr: rr.around400,
     "mean(record)": lambda rr: rr.record,
-}
-_MEDIANS: dict[str, _Formula] = {
-    "median(around 9)": lambda rr: _median_around(rr.prev, 9),
-    "median(around 17)": lambda rr: _median_around(rr.prev, 17),
-    "median(around 41)": lambda rr: _median_around(rr.prev, 41),
 }
 
 
@@ -151,14 +139,10 @@ def _ratios(
 # The name of a feature is its formula.
 _FORMULAS: dict[str, _Formula] = {
     **_ratios(_INTERVALS, _MEANS),
-    **_ratios({name: _INTERVALS[name] for name in ("prev", "next")}, {**_MEDIANS}),
     "(prev - mean(past 32)) / std(past 32)": _deviation,
     "log(next / prev)": lambda rr: _log_ratio(rr.next, rr.prev),
     "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),
     "log(next2 / next)": lambda rr: _log_ratio(rr.next2, rr.next),
-    "log((prev + next) / (2 median(around 41)))": lambda rr: _log_ratio(
-        rr.prev + rr.next, 2 * _median_around(rr.prev, 41)
-    ),
     "log(mean(|diff(prev)|, around 30) / mean(record) + 0.01)": lambda rr: np.log(
         mean_around(rr.change, 15) / rr.record + 0.01
     ),

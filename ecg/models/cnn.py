@@ -2,7 +2,7 @@
 
     signal (B, C, T) --- stages --- (B, 2 hidden, T / 8) --- mean, maximum --- (B, 4 hidden) --- head --- logits
 
-It has 470,609 parameters with hidden=48 and kernel_size=7, for one channel, five classes and no RR features.
+It has 210,061 parameters with hidden=32 and kernel_size=7, for one channel, five classes and no RR features.
 
 Source: He et al. 2016, CVPR, arXiv:1512.03385, in one dimension.
 

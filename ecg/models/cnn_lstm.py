@@ -2,7 +2,7 @@
 
     signal (B, C, T) --- stages --- (B, hidden, T / 4) --- LSTM --- mean, maximum --- (B, 4 hidden) --- head --- logits
 
-It has 307,845 parameters with hidden=64 and kernel_size=7, for one channel, five classes and no RR features.
+It has 121,365 parameters with hidden=40 and kernel_size=7, for one channel, five classes and no RR features.
 
 Source: Hochreiter and Schmidhuber 1997, Neural Computation 9:1735-1780 (LSTM).
 

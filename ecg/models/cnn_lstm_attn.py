@@ -7,7 +7,7 @@
 The two queries are the last hidden state and the last cell state of the LSTM, of both directions. Each gives one
 context, the sum of the outputs weighted by a softmax over time. Both contexts are the features.
 
-It has 324,229 parameters with hidden=64 and kernel_size=7, for one channel, five classes and no RR features.
+It has 127,765 parameters with hidden=40 and kernel_size=7, for one channel, five classes and no RR features.
 
 Source of the attention: Luong et al. 2015, EMNLP, arXiv:1508.04025, "general" score; scaled as in Vaswani et al. 2017,
 NeurIPS, arXiv:1706.03762.

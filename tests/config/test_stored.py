@@ -34,7 +34,7 @@ def test_a_stored_configuration_of_synth_is_valid(tmp_path: Path) -> None:
 
 def test_a_stored_configuration_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     cfg = composed("train")
-    text = OmegaConf.to_yaml(cfg, resolve=True).replace("hidden: 48", "hidden: 48\n  extra: 1")
+    text = OmegaConf.to_yaml(cfg, resolve=True).replace("hidden: 32", "hidden: 32\n  extra: 1")
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config.yaml does not match the schema of this version: .*extra"):
         load_config(tmp_path, TrainConfig)
@@ -48,7 +48,7 @@ def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("hidden: 48", "hidden: 48\n  zzz: {_target_: numpy.load, file: evil.npy}", "class outside this package"),
+        ("hidden: 32", "hidden: 32\n  zzz: {_target_: numpy.load, file: evil.npy}", "class outside this package"),
         ("_target_: ecg.models.cnn.CNN", "_target_: os.system", r"model._target_=os.system, a class outside"),
         ("_target_: pytorch_lightning.Trainer", "_target_: os.system", r"trainer._target_=os.system"),
         ("project: ecg", "project: ${oc.env:HOME}", r"interpolation: logger.project=\$\{oc.env:HOME\}"),
