@@ -10,6 +10,7 @@ Each part of a rhythm is present in a fraction of the simulated rhythms:
     tempo         the heart rate drifts                                        labels remain
     respiration   the intervals vary with a period of 2.5 to 6 s               labels remain
     fibrillation  the record, or a part of it, has random intervals            N remains, S has no label
+    block         some beats of up to 5 stretches are not conducted            labels remain
     runs          runs of 3 to 100 N beats are fast, each followed by a pause  these beats become S
     premature     single N beats, couplets, bigeminy and trigeminy             these beats become S
     pauses        up to 11 intervals are longer                                labels remain
@@ -36,6 +37,8 @@ MARGIN = 2  # beats between two simulated events
 TRIALS = 900  # random places for an event of which many do not fit
 MIN_BEATS = 30  # records with fewer beats keep their rhythm
 
+PARTS = ("tempo", "respiration", "fibrillation", "block", "runs", "premature", "pauses")  # in this order
+
 FloatArray: TypeAlias = NDArray[np.float64]
 
 
@@ -46,7 +49,8 @@ class RhythmSimulation:
     Attributes:
         fraction: fraction of the training sequences that have a simulated rhythm; 0 for none.
         variants: simulated rhythms of each record, V.
-        tempo, respiration, fibrillation, runs, premature, pauses: fraction of the simulated rhythms with this part.
+        tempo, respiration, fibrillation, block, runs, premature, pauses: fraction of the simulated rhythms with this
+            part.
     """
 
     fraction: float
@@ -54,6 +58,7 @@ class RhythmSimulation:
     tempo: float
     respiration: float
     fibrillation: float
+    block: float
     runs: float
     premature: float
     pauses: float
@@ -96,7 +101,7 @@ class RhythmSimulation:
         if len(time) < MIN_BEATS:
             return time, label
         rhythm = _Rhythm(time, label, classes.index("N"), classes.index("S"), rng)
-        for part in ("tempo", "respiration", "fibrillation", "runs", "premature", "pauses"):
+        for part in PARTS:
             if rng.random() < getattr(self, part):
                 getattr(rhythm, part)()
         return rhythm.time, rhythm.label
@@ -154,6 +159,21 @@ class _Rhythm:
         self.rr = np.where(inside[1:] & ~self.fixed, drawn, self.rr)
         self.label[inside & (self.label == self.s)] = NO_LABEL
         self.free &= ~inside
+
+    def block(self) -> None:
+        """Doubles intervals in up to 5 stretches of 10 to 400 beats, random ones or every n-th, as in AV block."""
+        n = len(self.label)
+        for _ in range(self.rng.integers(1, 6)):
+            length = min(int(self.rng.integers(10, 400)), n // 2)
+            first = int(self.rng.integers(MARGIN, n - length - MARGIN))
+            stretch, before = slice(first, first + length), slice(first - 1, first + length - 1)
+            if self.rng.random() < 0.6:
+                blocked = self.rng.random(length) < self.rng.uniform(0.1, 0.9)
+            else:
+                blocked = np.arange(length) % self.rng.integers(2, 6) == 0
+            blocked &= self.free[stretch] & self.free[before]
+            self.rr[before] *= np.where(blocked, self.rng.normal(2, 0.04, length), 1)
+            self.free[stretch] = False
 
     def runs(self) -> None:
         """Makes runs of fast beats, most of them short, in total 2 to 35 % of the record."""

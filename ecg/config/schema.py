@@ -424,6 +424,7 @@ class RhythmConfig:
     tempo: float = key(0.3, "fraction of them in which the heart rate drifts", at_least=0, at_most=1)
     respiration: float = key(0.3, "in which the intervals follow the respiration", at_least=0, at_most=1)
     fibrillation: float = key(0.6, "with fibrillation", at_least=0, at_most=1)
+    block: float = key(0.2, "with beats that are not conducted", at_least=0, at_most=1)
     runs: float = key(0.3, "with runs of S beats", at_least=0, at_most=1)
     premature: float = key(0.5, "with premature S beats", at_least=0, at_most=1)
     pauses: float = key(0.2, "with pauses", at_least=0, at_most=1)

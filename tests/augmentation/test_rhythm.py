@@ -10,13 +10,13 @@ from factories import make_beats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg.augmentation.rhythm import RhythmSimulation
+from ecg.augmentation.rhythm import PARTS, RhythmSimulation
 from ecg.data.protocols.protocol import Split
 from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
 from ecg.data.sequences import NO_LABEL
 
 CLASSES = ("N", "S", "V")
-NONE = RhythmSimulation(fraction=0.5, variants=3, tempo=0, respiration=0, fibrillation=0, runs=0, premature=0, pauses=0)
+NONE = RhythmSimulation(fraction=0.5, variants=3, **dict.fromkeys(PARTS, 0.0))
 
 
 def simulate(n: int = 600, label: np.ndarray | None = None, seed: int = 0, **parts: float) -> tuple[np.ndarray, ...]:
@@ -64,12 +64,25 @@ def test_fibrillation_is_irregular_and_keeps_the_n_beats() -> None:
     assert (changed == NO_LABEL).any()
 
 
+def test_blocked_beats_double_intervals_between_n_beats() -> None:
+    label = np.zeros(600, np.int64)
+    label[100::100] = 1
+    at = np.flatnonzero(label)
+    rr, changed = simulate(label=label, block=1, seed=2)
+    np.testing.assert_array_equal(changed, label)
+    doubled = rr > 1.2
+    assert 10 < doubled.sum() < 590
+    np.testing.assert_allclose(rr[doubled], 1.6, rtol=0.2)
+    np.testing.assert_allclose(rr[~doubled], 0.8)
+    np.testing.assert_allclose(rr[[*(at - 1), *at]], 0.8)
+
+
 def test_intervals_of_ventricular_beats_are_kept() -> None:
     label = np.zeros(600, np.int64)
     label[50::50] = 2
     at = np.flatnonzero(label == 2)
     for seed in range(5):
-        rr, changed = simulate(label=label, seed=seed, fibrillation=1, runs=1, premature=1, pauses=1)
+        rr, changed = simulate(label=label, seed=seed, fibrillation=1, block=1, runs=1, premature=1, pauses=1)
         np.testing.assert_allclose(rr[[*(at - 1), *at[at < len(rr)]]], 0.8)
         assert (changed[at] == 2).all()
 
@@ -79,9 +92,7 @@ def test_times_ascend_and_labels_of_other_beats_remain(n: int, seed: int) -> Non
     rng = np.random.default_rng(seed)
     label = rng.choice([0, 0, 0, 0, 0, 1, 2, NO_LABEL], n)
     time = np.cumsum(rng.uniform(0.3, 1.5, n))
-    simulation = replace(
-        NONE, **dict.fromkeys(("tempo", "respiration", "fibrillation", "runs", "premature", "pauses"), 1)
-    )
+    simulation = replace(NONE, **dict.fromkeys(PARTS, 1))
     new_time, new_label = simulation.simulate(time, label, CLASSES, rng)
     assert (np.diff(new_time) > 0.05).all()
     kept = (label == 2) | (label == NO_LABEL)
