@@ -76,17 +76,28 @@ def window(cfg: DictConfig) -> Window:
     data = cfg.data
     if data.window == WindowName.kaggle:
         return KaggleWindow(lead=data.get("lead", "first"))
-    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads")}
+    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads", "causal")}
     return CenteredWindow(**of_beats, features=data.features.value)
 
 
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
-    of_the_window = ("window", "lead", "leads", "before", "after", "sfreq", "difference", "features", "context")
+    of_the_window = (
+        "window",
+        "lead",
+        "leads",
+        "before",
+        "after",
+        "sfreq",
+        "difference",
+        "features",
+        "causal",
+        "context",
+    )
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}
-    made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
+    made: Source = _instantiate(cfg.data, drop=(*of_the_window, "context"), **patients)
     return made
 
 
@@ -118,7 +129,7 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
     """
     beats, split, source, window, protocol = _split_beats(cfg)
     balance: Balance = _instantiate(cfg.augmentation.balance)
-    simulation: RhythmSimulation = _instantiate(cfg.augmentation.rhythm)
+    simulation: RhythmSimulation = _instantiate(cfg.augmentation.rhythm, causal=cfg.data.get("causal", False))
     if balance.class_power != 1 and cfg.loss.class_weights != ClassWeights.none:
         log.warning(
             "augmentation=class_balanced and loss.class_weights=%s both correct the class imbalance, so rare classes "
@@ -237,7 +248,7 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     if n_times < network.min_times:
         raise UserError(
             f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
-            "data.before, data.after or data.sfreq, or decrease model.kernel_size."
+            "data.before, data.after or data.sfreq."
         )
     if known:
         # In context, a step has at least one whole sequence.
@@ -273,7 +284,8 @@ def _network(cfg: DictConfig, data: BeatDataModule) -> Network:
         network: Network = _instantiate(cfg.model, **sizes, n_rr=n_rr)
         return network
     encoder = _instantiate(cfg.model, **sizes, n_rr=0)
-    return BeatSequence(encoder, classes=data.split.classes, n_rr=n_rr, n_rhythm=data.window.n_rhythm, **cfg.sequence)
+    in_context = {"classes": data.split.classes, "n_rr": n_rr, "n_rhythm": data.window.n_rhythm}
+    return BeatSequence(encoder, **in_context, causal=cfg.data.causal, **cfg.sequence)
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:

@@ -51,8 +51,10 @@ def test_every_option_builds_and_runs_a_batch(group: str, option: str, tmp_path:
 
 
 @pytest.mark.parametrize("model", options(CONF, "model"))
-def test_beats_in_context_are_fitted_and_predicted(model: str, tmp_path: Path, cache_dir: Path) -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_beats_in_context_are_fitted_and_predicted(model: str, causal: bool, tmp_path: Path, cache_dir: Path) -> None:
     overrides = ["data.context=5", "data.leads=2", "data.features=rhythm_and_shape", "trainer.max_epochs=1"]
+    overrides += [f"data.causal={causal}", "augmentation.rhythm.fraction=0.5"]
     cfg = tiny("train", cache_dir, f"model={model}", *overrides, "trainer.accelerator=cpu", "callbacks.ema_decay=null")
     check_train(cfg)
     data = build.classification_data(cfg)
@@ -131,7 +133,7 @@ def test_patients_of_own_records_are_set_on_the_command_line(tmp_path: Path) -> 
 
 def test_beats_that_are_too_short_for_the_network_are_refused(cache_dir: Path) -> None:
     cfg = tiny("train", cache_dir, "data.before=0.05", "data.after=0.05")
-    with pytest.raises(UserError, match="Beats of 12 samples are too short for this network, which needs 24"):
+    with pytest.raises(UserError, match="Beats of 12 samples are too short for this network, which needs 16"):
         build.classifier(cfg, build.classification_data(cfg))
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ecg.data.beats import Beats
 from ecg.data.protocols.protocol import Split
-from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
+from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
 from ecg.data.sequences import NO_LABEL, Rhythms, record_runs
 
 SHORTEST = 0.28  # s, of a simulated interval; the refractory period
@@ -51,6 +51,7 @@ class RhythmSimulation:
         variants: simulated rhythms of each record, V.
         tempo, respiration, fibrillation, block, runs, premature, pauses: fraction of the simulated rhythms with this
             part.
+        causal: whether the rhythm features are the causal ones.
     """
 
     fraction: float
@@ -62,6 +63,7 @@ class RhythmSimulation:
     runs: float
     premature: float
     pauses: float
+    causal: bool = False
 
     def __call__(self, beats: Beats, split: Split, seed: int) -> Rhythms | None:
         """Returns the simulated rhythms of the records with training beats; None if `fraction` is 0.
@@ -76,7 +78,8 @@ class RhythmSimulation:
         rng = np.random.default_rng(seed)
         original = np.full(len(beats), NO_LABEL)
         original[split.train] = split.labels(beats)[split.train]
-        features = np.zeros((self.variants, len(beats), len(RHYTHM_FEATURES)), np.float32)
+        n_features = len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
+        features = np.zeros((self.variants, len(beats), n_features), np.float32)
         label = np.tile(original, (self.variants, 1))
         training = np.isin(np.arange(len(beats)), split.train)
         for record in record_runs(beats.record):
@@ -84,7 +87,7 @@ class RhythmSimulation:
                 continue
             for v in range(self.variants):
                 time, label[v, record] = self.simulate(beats.time[record], original[record], split.classes, rng)
-                features[v, record] = rhythm_features(time)
+                features[v, record] = rhythm_features(time, causal=self.causal)
         return Rhythms(features, label, self.fraction)
 
     def simulate(

@@ -154,7 +154,7 @@ def _check_protocol(cfg: DictConfig) -> None:
 
 def _require_single_beats(cfg: DictConfig, message: str) -> None:
     """Refuses more than single beats of one lead with RR features."""
-    for name, default in (("leads", 1), ("context", 0), ("features", "rr")):
+    for name, default in (("leads", 1), ("context", 0), ("features", "rr"), ("causal", False)):
         if (value := cfg.data.get(name, default)) != default:
             raise UserError(message.format(key=f"data.{name}", value=value, default=default))
 
@@ -165,6 +165,8 @@ def _check_context(cfg: DictConfig) -> None:
         _require_single_beats(cfg, "{key} is {value}, which needs data.window=centered.")
     if augmentation.rhythm.fraction:
         _check_rhythm(cfg)
+    if data.get("causal"):
+        _check_causal(cfg)
     if not data.get("context", 0):
         return
     if not {"N", "S", "V"} <= set(cfg.protocol.classes):
@@ -181,6 +183,17 @@ def _check_context(cfg: DictConfig) -> None:
                 f"data.context is {data.context}, and augmentation.transforms.{key} changes single beats in a way that "
                 f"does not fit their neighbours. Set augmentation.transforms.{key}=0."
             )
+
+
+def _check_causal(cfg: DictConfig) -> None:
+    if not cfg.data.context or cfg.data.features != Features.rhythm_and_shape:
+        raise UserError(
+            "data.causal is true, which needs beats in context and rhythm features: add data.context=24 "
+            "data.features=rhythm_and_shape."
+        )
+    for name in ("recentre", "vote"):
+        if cfg.prediction[name] not in (None, False):
+            raise UserError(f"data.causal is true, and prediction.{name} needs the whole record. Choose one of them.")
 
 
 def _check_rhythm(cfg: DictConfig) -> None:

@@ -78,6 +78,7 @@ class DataConfig:
     features: Features = key(
         Features.rr, "rr | rhythm_and_shape (centered); the latter use the whole record, without labels"
     )
+    causal: bool = key(False, "a beat is independent of later beats (rhythm_and_shape, context)")
     context: int = key(
         0,
         "beats before and after each beat that the network receives (centered); 0: none",

@@ -12,6 +12,8 @@ logarithms, so that a doubled and a halved interval are equally far from 0.
 A mean over the past uses the intervals that end at earlier beats. It excludes prev of the beat itself, so that a
 premature beat does not change the mean that it is compared with. A mean around a beat uses both sides.
 
+The causal features use past intervals only. `FIRST_INTERVAL` is the interval before the first beat.
+
 Sources: the ratios to a running mean of 32 intervals and next / prev are those of Saenz-Cogollo & Agelli 2020,
 Algorithms 13(4):75; the means over 80 and 400 intervals those of Farag 2023, Sensors 23(3):1365; the mean over the
 record that of de Chazal et al. 2004, IEEE Trans Biomed Eng 51(7).
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 
 RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 LARGEST_Z = 8.0  # standard deviations
+FIRST_INTERVAL = 0.8  # s; 75 beats a minute
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -51,6 +54,12 @@ class Intervals:
         rr = np.clip(np.diff(time), *RR_RANGE)
         median = np.median(rr)
         return Intervals(prev=np.append(median, rr), next=np.append(rr, median))
+
+    @staticmethod
+    def before(time: FloatArray) -> Intervals:
+        """Returns the same, but for the ends, where no interval replaces a missing one: `prev` is causal."""
+        rr = np.clip(np.diff(time), *RR_RANGE)
+        return Intervals(prev=np.append(FIRST_INTERVAL, rr), next=np.append(rr, FIRST_INTERVAL))
 
     @cached_property
     def prev2(self) -> FloatArray:
@@ -76,6 +85,21 @@ class Intervals:
     def past32(self) -> FloatArray:
         """(n,) mean of the 32 intervals before `prev`."""
         return mean_of_past(self.prev, 32)
+
+    @cached_property
+    def past80(self) -> FloatArray:
+        """(n,) mean of the 80 intervals before `prev`."""
+        return mean_of_past(self.prev, 80)
+
+    @cached_property
+    def past400(self) -> FloatArray:
+        """(n,) mean of the 400 intervals before `prev`."""
+        return mean_of_past(self.prev, 400)
+
+    @cached_property
+    def past(self) -> FloatArray:
+        """(n,) mean of all intervals before `prev`."""
+        return mean_of_past(self.prev, len(self.prev))
 
     @cached_property
     def around80(self) -> FloatArray:
@@ -150,22 +174,46 @@ _FORMULAS: dict[str, _Formula] = {
         mean_around(rr.change, 100) / rr.record + 0.01
     ),
 }
+_CAUSAL_FORMULAS: dict[str, _Formula] = {
+    **_ratios(
+        {name: _INTERVALS[name] for name in ("prev", "prev2")},
+        {
+            "mean(past 16)": lambda rr: rr.past16,
+            "mean(past 32)": lambda rr: rr.past32,
+            "mean(past 80)": lambda rr: rr.past80,
+            "mean(past 400)": lambda rr: rr.past400,
+            "mean(past)": lambda rr: rr.past,
+        },
+    ),
+    "(prev - mean(past 32)) / std(past 32)": _deviation,
+    "log(prev2 / prev)": _FORMULAS["log(prev2 / prev)"],
+    "log(mean(|diff(prev)|, past 30) / mean(past) + 0.01)": lambda rr: np.log(
+        mean_of_past(rr.change, 30) / rr.past + 0.01
+    ),
+    "log(mean(|diff(prev)|, past 200) / mean(past) + 0.01)": lambda rr: np.log(
+        mean_of_past(rr.change, 200) / rr.past + 0.01
+    ),
+}
 RHYTHM_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
+CAUSAL_RHYTHM_FEATURES: tuple[str, ...] = tuple(_CAUSAL_FORMULAS)
 
 
-def rhythm_features(time: FloatArray) -> NDArray[np.float32]:
+def rhythm_features(time: FloatArray, *, causal: bool = False) -> NDArray[np.float32]:
     """Returns the rhythm features of the beats of one record.
 
     Args:
         time: (n,) R peaks in seconds, ascending.
+        causal: whether the features of a beat use the R peaks up to it only.
 
     Returns:
-        (n, len(RHYTHM_FEATURES)) float32, in that order. All are 0 in a record with a single beat.
+        (n, len(RHYTHM_FEATURES)) float32, in that order, or (n, len(CAUSAL_RHYTHM_FEATURES)). Features that are not
+        causal are 0 in a record with a single beat.
     """
-    if len(time) < 2:
-        return np.zeros((len(time), len(RHYTHM_FEATURES)), np.float32)
-    intervals = Intervals.between(time)
-    return np.stack([formula(intervals) for formula in _FORMULAS.values()], axis=1).astype(np.float32)
+    formulas = _CAUSAL_FORMULAS if causal else _FORMULAS
+    if len(time) < (1 if causal else 2):
+        return np.zeros((len(time), len(formulas)), np.float32)
+    intervals = Intervals.before(time) if causal else Intervals.between(time)
+    return np.stack([formula(intervals) for formula in formulas.values()], axis=1).astype(np.float32)
 
 
 def mean_of_past(x: FloatArray, n: int) -> FloatArray:

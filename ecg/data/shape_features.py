@@ -8,6 +8,12 @@
 Each beat is compared with the template of its record, with its neighbours, and with all beats of the record. The
 template is robust: the median beat, and then the median of the 60 % of the beats whose QRS correlates best with it.
 
+The causal features compare a beat with past beats only. Its template is that of the last 64 beats before it, renewed
+with every 16th beat:
+
+    beats      0 ...    15 | 16 ...       31 | 32 ...       47 |
+    template   of all past |  of beats 0-15  |  of beats 0-31  |
+
 Amplitudes are relative to the template's largest deflection, so the unit of the lead does not matter. Widths are
 relative to other widths of the record, since a width in seconds also describes the patient. A lead without a signal,
 such as one that the record does not have, gives constant features.
@@ -25,7 +31,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg.data.rhythm_features import mean_around
+from ecg.data.rhythm_features import mean_around, mean_of_past
 
 BEFORE, AFTER = 0.35, 0.5  # s around the R peak that the features use
 QRS, P, T = (-0.10, 0.10), (-0.30, -0.08), (0.10, 0.48)  # s
@@ -33,6 +39,8 @@ QRS_SEARCH = 0.12  # s on each side of the R peak in which the width is measured
 PEAK_SEARCH = 0.04  # s on each side of the R peak in which the peak lies
 TEMPLATE_FRACTION = 0.6  # of the beats
 N_COMPARED = 400  # beats of the record that each beat is compared with
+N_PAST = 64  # beats that a causal template is made of
+RENEWED = 16  # beats after which it is renewed
 COMMON = 0.9  # correlation above which two shapes are the same
 TINY = 1e-6
 
@@ -44,29 +52,32 @@ class Lead:
     """The n beats of a record in one lead.
 
     Attributes:
-        beats: (n, m) from `BEFORE` to `AFTER` the R peak, relative to the template's largest deflection.
+        beats: (n, m) from `BEFORE` to `AFTER` the R peak.
+        template: (m,) of all beats, or (n, m) of the beats before each beat.
         sfreq: sampling rate in Hz.
     """
 
     beats: FloatArray
+    template: FloatArray
     sfreq: float
 
     @staticmethod
-    def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> Lead:
+    def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False) -> Lead:
         """Returns the beats around the samples `peak` (n,) of a lead (n_samples,)."""
         offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
         beats = x[np.clip(peak[:, None] + offsets, 0, x.size - 1)]  # (n, m)
-        scale = np.abs(_template(beats, _span(QRS, sfreq))).max()
-        return Lead(beats / scale if scale > TINY else np.zeros_like(beats), sfreq)
+        make = past_templates if causal else _template
+        return Lead(beats, make(beats, _span(QRS, sfreq)), sfreq)
+
+    @cached_property
+    def scale(self) -> FloatArray:
+        """(1,) or (n, 1) largest deflection of the template's QRS."""
+        scale: FloatArray = np.maximum(np.abs(self.part(self.template, QRS)).max(axis=-1, keepdims=True), TINY)
+        return scale
 
     def part(self, beats: FloatArray, span: tuple[float, float]) -> FloatArray:
         """Returns the samples of beats (..., m) in a span of seconds."""
         return beats[..., _span(span, self.sfreq)]
-
-    @cached_property
-    def template(self) -> FloatArray:
-        """(m,) the template."""
-        return _template(self.beats, _span(QRS, self.sfreq))
 
     @cached_property
     def qrs(self) -> FloatArray:
@@ -102,14 +113,16 @@ class Lead:
 
 def _similarity(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
     """Returns the function corr(beat, template) over a span."""
-    return lambda lead: _correlation(lead.part(lead.beats, span), lead.part(lead.template, span))
+    return lambda lead: _correlation(
+        lead.part(lead.beats / lead.scale, span), lead.part(lead.template / lead.scale, span)
+    )
 
 
 def _distance(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
     """Returns the function log(rms(beat - template)) over a span."""
 
     def distance(lead: Lead) -> FloatArray:
-        squared = np.square(lead.part(lead.beats - lead.template, span)).mean(axis=1)
+        squared = np.square(lead.part((lead.beats - lead.template) / lead.scale, span)).mean(axis=1)
         log: FloatArray = 0.5 * np.log(squared + 1e-4)
         return log
 
@@ -137,30 +150,64 @@ def _relative_width(level: float) -> Callable[[Lead], FloatArray]:
     return relative
 
 
-def _width_change(level: float) -> Callable[[Lead], FloatArray]:
-    """Returns the function log(width / mean of the widths of the 16 beats on each side and of this one)."""
+def _width_change(level: float, mean: Callable[[FloatArray], FloatArray]) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(width / mean of the widths of near beats)."""
 
     def change(lead: Lead) -> FloatArray:
         width = lead.width(level)
-        log: FloatArray = np.log(width / mean_around(width, 16))
+        log: FloatArray = np.log(width / mean(width))
         return log
 
     return change
 
 
-def _relative_peak(lead: Lead) -> FloatArray:
-    """Returns log(peak / mean of the peaks of the 16 beats on each side and of this one)."""
-    log: FloatArray = np.log(lead.peak / mean_around(lead.peak, 16))
-    return log
+def _peak_change(mean: Callable[[FloatArray], FloatArray]) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(peak / mean of the peaks of near beats)."""
+
+    def change(lead: Lead) -> FloatArray:
+        log: FloatArray = np.log(lead.peak / mean(lead.peak))
+        return log
+
+    return change
+
+
+def _around32(x: FloatArray) -> FloatArray:
+    """Returns the mean of the 16 values on each side of each value of x (n,), and of this one."""
+    return mean_around(x, 16)
+
+
+def _past32(x: FloatArray) -> FloatArray:
+    """Returns the mean of the 32 values before each value of x (n,)."""
+    return mean_of_past(x, 32)
 
 
 def _commonness(lead: Lead) -> FloatArray:
     """Returns the fraction of the record's QRS complexes that correlate with this one by more than `COMMON`."""
-    shape = lead.qrs - lead.qrs.mean(axis=1, keepdims=True)
-    shape = shape / np.maximum(np.linalg.norm(shape, axis=1, keepdims=True), TINY)
+    shape = _normalised(lead.qrs)
     compared = shape[np.linspace(0, len(shape) - 1, min(len(shape), N_COMPARED)).astype(int)]
     common: FloatArray = (shape @ compared.T > COMMON).mean(axis=1)
     return common
+
+
+def _past_commonness(lead: Lead) -> FloatArray:
+    """Returns the fraction of the past QRS complexes, up to `N_COMPARED`, that are like this one; 1 for the first."""
+    shape, common = _normalised(lead.qrs), np.ones(len(lead.qrs))
+    for first in range(0, len(shape), N_COMPARED):
+        block = slice(first, first + N_COMPARED)
+        start = max(0, first - N_COMPARED)
+        alike = shape[block] @ shape[start : block.stop].T > COMMON  # (block, past and block)
+        behind = np.arange(first, first + len(alike))[:, None] - np.arange(start, start + alike.shape[1])
+        past = (behind > 0) & (behind <= N_COMPARED)
+        n_past = past.sum(axis=1)
+        common[block] = np.where(n_past > 0, (alike & past).sum(axis=1) / np.maximum(n_past, 1), 1.0)
+    return common
+
+
+def _normalised(qrs: FloatArray) -> FloatArray:
+    """Returns QRS complexes (n, q) with mean 0 and norm 1, whose products are their correlations."""
+    shape = qrs - qrs.mean(axis=1, keepdims=True)
+    normalised: FloatArray = shape / np.maximum(np.linalg.norm(shape, axis=1, keepdims=True), TINY)
+    return normalised
 
 
 # The name of a feature is its formula. Features have no unit.
@@ -174,29 +221,52 @@ _FORMULAS: dict[str, Callable[[Lead], FloatArray]] = {
     "corr(QRS, next QRS)": _similarity_to_next,
     "log(width(1/2) / median(width(1/2), record))": _relative_width(1 / 2),
     "log(width(1/4) / median(width(1/4), record))": _relative_width(1 / 4),
-    "log(width(1/2) / mean(width(1/2), around 32))": _width_change(1 / 2),
-    "log(width(1/4) / mean(width(1/4), around 32))": _width_change(1 / 4),
-    "log(peak / mean(peak, around 32))": _relative_peak,
+    "log(width(1/2) / mean(width(1/2), around 32))": _width_change(1 / 2, _around32),
+    "log(width(1/4) / mean(width(1/4), around 32))": _width_change(1 / 4, _around32),
+    "log(peak / mean(peak, around 32))": _peak_change(_around32),
     "fraction of beats with this QRS": _commonness,
 }
+_CAUSAL_FORMULAS: dict[str, Callable[[Lead], FloatArray]] = {
+    **{name: formula for name, formula in _FORMULAS.items() if "template" in name or "previous" in name},
+    "log(width(1/2) / mean(width(1/2), past 32))": _width_change(1 / 2, _past32),
+    "log(width(1/4) / mean(width(1/4), past 32))": _width_change(1 / 4, _past32),
+    "log(peak / mean(peak, past 32))": _peak_change(_past32),
+    "fraction of past beats with this QRS": _past_commonness,
+}
 SHAPE_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
+CAUSAL_SHAPE_FEATURES: tuple[str, ...] = tuple(_CAUSAL_FORMULAS)
 
 
-def shape_features(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> NDArray[np.float32]:
+def shape_features(
+    x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False
+) -> NDArray[np.float32]:
     """Returns the shape features of the beats of one record in one lead.
 
     Args:
         x: (n_samples,) the lead, without baseline wander.
         peak: (n,) samples of the R peaks, ascending.
         sfreq: sampling rate of the lead in Hz.
+        causal: whether the features of a beat use the lead up to `AFTER` its R peak only.
 
     Returns:
-        (n, len(SHAPE_FEATURES)) float32, in that order.
+        (n, len(SHAPE_FEATURES)) float32, in that order, or (n, len(CAUSAL_SHAPE_FEATURES)).
     """
+    formulas = _CAUSAL_FORMULAS if causal else _FORMULAS
     if not len(peak):
-        return np.zeros((0, len(SHAPE_FEATURES)), np.float32)
-    lead = Lead.cut(x, peak, sfreq)
-    return np.stack([formula(lead) for formula in _FORMULAS.values()], axis=1).astype(np.float32)
+        return np.zeros((0, len(formulas)), np.float32)
+    lead = Lead.cut(x, peak, sfreq, causal=causal)
+    return np.stack([formula(lead) for formula in formulas.values()], axis=1).astype(np.float32)
+
+
+def past_templates(beats: FloatArray, qrs: slice) -> FloatArray:
+    """Returns the template (n, m) of each of the beats (n, m) from the beats before it; the first is its own."""
+    templates = np.empty_like(beats)
+    for first in range(len(beats)):
+        if first < RENEWED:
+            templates[first] = _template(beats[: max(first, 1)], qrs)
+        elif first % RENEWED == 0:
+            templates[first : first + RENEWED] = _template(beats[max(0, first - N_PAST) : first], qrs)
+    return templates
 
 
 def _span(seconds: tuple[float, float], sfreq: float) -> slice:

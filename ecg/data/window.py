@@ -17,6 +17,7 @@ their values; the description published with them does not.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -29,14 +30,16 @@ from scipy import signal as dsp
 from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
 from ecg.data.recording import Recording
-from ecg.data.rhythm_features import RHYTHM_FEATURES, rhythm_features
+from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
 from ecg.data.rr_features import RR_FEATURES, rr_features
-from ecg.data.shape_features import QRS, SHAPE_FEATURES, shape_features
+from ecg.data.shape_features import AFTER, CAUSAL_SHAPE_FEATURES, QRS, SHAPE_FEATURES, past_templates, shape_features
 from ecg.errors import UserError
 
 KAGGLE_TIMES = 187
 KAGGLE_STEP = 3
 KAGGLE_RECORD_SFREQ = 360.0  # Hz, of the records that the Kaggle set was made from
+RESAMPLING_DELAY = 0.1  # s, half of the anti-alias filter for rates of 100 Hz and more
+TINY = 1e-12
 KAGGLE_SFREQ = KAGGLE_RECORD_SFREQ / KAGGLE_STEP  # Hz; the description published with the set says 125 Hz
 
 
@@ -155,6 +158,10 @@ class CenteredWindow(Window):
     The lead is high-passed without phase shift, resampled with an anti-alias filter, and standardised by record:
     median 0, standard deviation 1. The first and last values are repeated beyond the ends of the record.
 
+    A causal window can be computed while the record is made. The high-pass filter runs forward only, and each beat is
+    divided by the root mean square of the lead in the minute before the end of the beat. A beat then depends on no
+    sample later than `delay` after its R peak.
+
     Attributes:
         before: s before the R peak.
         after: s after the R peak.
@@ -165,6 +172,8 @@ class CenteredWindow(Window):
             have is zero.
         features: "rr" for the eight RR features, or "rhythm_and_shape" for the rhythm features and, of each lead, the
             shape features. The latter need all beats of the record, but no labels.
+        causal: whether a beat is independent of later beats. The difference is then that to the template of past beats
+            (`ecg.data.shape_features`), and the features, "rhythm_and_shape", are the causal ones.
     """
 
     name = "centered"
@@ -178,6 +187,12 @@ class CenteredWindow(Window):
     difference: bool
     leads: int = 1
     features: str = "rr"
+    causal: bool = False
+
+    @property
+    def delay(self) -> float:
+        """Time in s after an R peak from which on the beat does not depend on the lead; infinite if not causal."""
+        return max(self.after, AFTER) + RESAMPLING_DELAY if self.causal else math.inf
 
     @property
     def n_times(self) -> int:
@@ -188,18 +203,21 @@ class CenteredWindow(Window):
     def channels(self) -> tuple[str, ...]:
         """See `Window`."""
         leads = ("lead", "second lead")[: self.leads]
-        difference = "its difference to the median beat of the record"
+        difference = f"its difference to the median beat of the {'past' if self.causal else 'record'}"
         return tuple(name for lead in leads for name in (lead, difference)[: 1 + self.difference])
 
     @property
     def n_rr(self) -> int:
         """See `Window`."""
-        return self.n_rhythm + (0 if self.features == "rr" else self.leads * len(SHAPE_FEATURES))
+        n_shape = len(CAUSAL_SHAPE_FEATURES if self.causal else SHAPE_FEATURES)
+        return self.n_rhythm + (0 if self.features == "rr" else self.leads * n_shape)
 
     @property
     def n_rhythm(self) -> int:
         """See `Window`."""
-        return len(RR_FEATURES if self.features == "rr" else RHYTHM_FEATURES)
+        if self.features == "rr":
+            return len(RR_FEATURES)
+        return len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
 
     @property
     def peak(self) -> int:
@@ -226,7 +244,21 @@ class CenteredWindow(Window):
         """Returns the channels (n, T) of a lead (n_samples,)."""
         offsets = np.arange(self.n_times) - self.peak  # (T,)
         signal = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
-        return [signal, signal - np.median(signal, axis=0)] if self.difference else [signal]
+        if self.causal:
+            signal /= self._past_rms(x, peaks)[:, None]
+        if not self.difference:
+            return [signal]
+        qrs = slice(*(max(0, self.peak + round(end * self.sfreq)) for end in QRS))
+        median = past_templates(signal, qrs) if self.causal else np.median(signal, axis=0)
+        return [signal, signal - median]
+
+    def _past_rms(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
+        """Returns the root mean square (n,) of a lead in the minute before the end of each beat; 1 for a flat lead."""
+        total = np.append(0.0, np.cumsum(np.square(x)))
+        end = np.minimum(peaks + round(self.after * self.sfreq), x.size)
+        start = np.maximum(end - round(60 * self.sfreq), 0)
+        mean_square = (total[end] - total[start]) / np.maximum(end - start, 1)
+        return np.sqrt(np.where(mean_square > TINY, mean_square, 1.0)).astype(np.float32)
 
     def _features(
         self, leads: list[NDArray[np.float64]], peaks: Positions, time: NDArray[np.float64]
@@ -234,8 +266,8 @@ class CenteredWindow(Window):
         """Returns the features (n, R) of the beats with R peaks at the samples `peaks` (n,) or `time` (n,) in s."""
         if self.features == "rr":
             return rr_features(time)
-        shapes = [shape_features(x, peaks, self.sfreq) for x in leads]
-        return np.concatenate([rhythm_features(time), *shapes], axis=1)
+        shapes = [shape_features(x, peaks, self.sfreq, causal=self.causal) for x in leads]
+        return np.concatenate([rhythm_features(time, causal=self.causal), *shapes], axis=1)
 
     def _preprocess(self, recording: Recording, ratio: Fraction) -> list[NDArray[np.float64]]:
         """Returns the leads (n_samples,) at `ratio` times their sampling rate, filtered and standardised."""
@@ -253,6 +285,11 @@ class CenteredWindow(Window):
                 "1 s long."
             )
         highpass = dsp.butter(2, self.highpass_hz, "highpass", fs=recording.sfreq, output="sos")
+        if self.causal:
+            causal: NDArray[np.float64] = dsp.resample_poly(
+                dsp.sosfilt(highpass, x - x[0]), ratio.numerator, ratio.denominator
+            )
+            return causal
         x = dsp.sosfiltfilt(highpass, x)
         x = _resample(x, ratio)
         standardised: NDArray[np.float64] = (x - np.median(x)) / (x.std() or 1.0)

@@ -31,18 +31,19 @@ LARGEST_FEATURE = 5.0  # standard deviations
 
 
 class BeatSequence(Network):
-    """An encoder of beats and two bidirectional GRUs over consecutive beats.
+    """An encoder of beats and two GRUs over consecutive beats, bidirectional unless causal.
 
     Args:
         encoder: network without RR features that encodes a beat.
         classes: names of the classes: N, S, and at least one more.
         n_rr: number of features, R; at least 1.
         n_rhythm: number of the features that describe the rhythm, P; they come first, those of the shape follow.
-        hidden: width of the GRUs in each direction, and of the features' hidden layers, H.
+        hidden: width of the GRUs in each direction, and of the features' hidden layers, H; D is 4 H, if causal 2 H.
         encoded: number of features that remain of the encoder's, E.
         dropout: dropout probability before the GRUs and before the last layers.
         encoder_dropout: probability with which the encoder's output is zero for a whole sequence in training.
         noise: standard deviation of the noise on the standardised features in training.
+        causal: whether the GRUs run forward only, so that a beat does not depend on later beats.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class BeatSequence(Network):
         dropout: float,
         encoder_dropout: float,
         noise: float,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.n_rhythm = encoder, n_rhythm
@@ -66,12 +68,13 @@ class BeatSequence(Network):
         self.norm = nn.BatchNorm1d(n_rr, affine=False)
         self.dropout = nn.Dropout(dropout)
         self.rhythm = nn.Sequential(nn.Linear(n_rhythm, hidden), nn.ReLU(), nn.Dropout(dropout))
-        self.rhythm_gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
-        self.rhythm_linear = nn.Linear(2 * hidden, 1)
+        self.rhythm_gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=not causal)
+        n_outputs = hidden if causal else 2 * hidden
+        self.rhythm_linear = nn.Linear(n_outputs, 1)
         self.features = nn.Sequential(nn.Linear(n_rr, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.encoded = nn.Sequential(nn.Linear(encoder.n_embedded, encoded), nn.ReLU())
-        self.gru = nn.GRU(hidden + encoded, hidden, batch_first=True, bidirectional=True)
-        self.linear = nn.Linear(2 * hidden, len(self.others))
+        self.gru = nn.GRU(hidden + encoded, hidden, batch_first=True, bidirectional=not causal)
+        self.linear = nn.Linear(n_outputs, len(self.others))
 
     @property
     def min_times(self) -> int:
@@ -84,11 +87,11 @@ class BeatSequence(Network):
         return self.rhythm_linear.in_features + self.linear.in_features
 
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, L, C, T), features (B, L, R) -> outputs of the two GRUs (B, L, 4 hidden)."""
+        """Signals (B, L, C, T), features (B, L, R) -> outputs of the two GRUs (B, L, D)."""
         return self._embed(self._encode(signal), rr)
 
     def classify(self, embedded: Tensor) -> Tensor:
-        """Outputs of the two GRUs (B, L, 4 hidden) -> logits (B, L, n_classes)."""
+        """Outputs of the two GRUs (B, L, D) -> logits (B, L, n_classes)."""
         rhythm, shape = self.dropout(embedded).chunk(2, dim=-1)
         s, others = self.rhythm_linear(rhythm), self.linear(shape)
         logits: Tensor = others.new_zeros(*others.shape[:-1], 2 + len(self.others))  # that of N remains 0
@@ -110,7 +113,7 @@ class BeatSequence(Network):
         return encoded.view(*signal.shape[:2], -1)
 
     def _embed(self, waveform: Tensor, rr: Tensor) -> Tensor:
-        """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, 4 hidden)."""
+        """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, D)."""
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
             features = self.norm(rr.flatten(0, 1)).unflatten(0, rr.shape[:2]).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecg.data.rhythm_features import RHYTHM_FEATURES, mean_around, mean_of_past, rhythm_features
+from ecg.data.rhythm_features import (
+    CAUSAL_RHYTHM_FEATURES,
+    RHYTHM_FEATURES,
+    mean_around,
+    mean_of_past,
+    rhythm_features,
+)
 
 
 def column(time: np.ndarray, name: str) -> np.ndarray:
@@ -54,3 +60,18 @@ def test_the_ratios_do_not_depend_on_the_heart_rate() -> None:
     time = np.cumsum(np.random.default_rng(0).uniform(0.5, 0.8, 60))
     ratios = [i for i, name in enumerate(RHYTHM_FEATURES) if "std" not in name]
     np.testing.assert_allclose(rhythm_features(time)[:, ratios], rhythm_features(1.5 * time)[:, ratios], atol=1e-5)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 9))
+def test_causal_features_do_not_depend_on_later_beats(n: int, n_kept: int, seed: int) -> None:
+    time = np.cumsum(np.random.default_rng(seed).uniform(0.3, 1.5, n))
+    features = rhythm_features(time, causal=True)
+    assert features.shape == (n, len(CAUSAL_RHYTHM_FEATURES))
+    assert np.isfinite(features).all()
+    np.testing.assert_allclose(rhythm_features(time[:n_kept], causal=True), features[:n_kept], rtol=1e-4, atol=1e-5)
+
+
+def test_causal_features_compare_a_premature_beat_with_the_past() -> None:
+    time = np.cumsum([0.8] * 40 + [0.5, 1.1] + [0.8] * 40)
+    ratio = rhythm_features(time, causal=True)[:, CAUSAL_RHYTHM_FEATURES.index("log(prev / mean(past))")]
+    assert ratio[40] == pytest.approx(np.log(0.5 / 0.8), abs=1e-5)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecg.data.shape_features import SHAPE_FEATURES, Lead, shape_features
+from ecg.data.shape_features import CAUSAL_SHAPE_FEATURES, SHAPE_FEATURES, Lead, shape_features
 
 SFREQ = 120.0
 WIDE = 17  # the beat that differs
@@ -73,3 +73,32 @@ def test_features_are_finite_for_any_peaks_and_signal(peaks: list[int], seed: in
     features = shape_features(x, np.sort(np.array(peaks, np.int64)), sfreq)
     assert features.shape == (len(peaks), len(SHAPE_FEATURES))
     assert np.isfinite(features).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 120), st.integers(0, 119), st.integers(0, 3))
+def test_causal_features_do_not_depend_on_later_beats(n: int, at: int, seed: int) -> None:
+    at = min(at, n - 1)
+    x, peaks = make_lead(n)
+    x += np.random.default_rng(seed).normal(0, 0.1, x.size)
+    end = peaks[at] + round(0.5 * SFREQ)
+    features = shape_features(x, peaks, SFREQ, causal=True)
+    assert features.shape == (n, len(CAUSAL_SHAPE_FEATURES))
+    np.testing.assert_array_equal(shape_features(x[:end], peaks[: at + 1], SFREQ, causal=True), features[: at + 1])
+
+
+def test_a_causal_template_is_made_of_the_beats_before() -> None:
+    x, peaks = make_lead()
+    correlation = shape_features(x, peaks, SFREQ, causal=True)[:, CAUSAL_SHAPE_FEATURES.index("corr(QRS, template)")]
+    assert correlation.argmin() == WIDE
+    assert np.delete(correlation, WIDE).min() > 0.95
+
+
+def test_the_causal_fraction_of_beats_with_this_qrs_counts_past_beats_only() -> None:
+    x, peaks = make_lead(n=1000)
+    name = "fraction of past beats with this QRS"
+    common = shape_features(x, peaks, SFREQ, causal=True)[:, CAUSAL_SHAPE_FEATURES.index(name)]
+    assert common[0] == 1
+    assert common[WIDE] == 0
+    assert common[WIDE + 1] == pytest.approx(WIDE / (WIDE + 1))
+    assert common[WIDE + 401] == 1

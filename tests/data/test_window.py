@@ -25,6 +25,7 @@ WINDOWS: list[Window] = [
     centered(),
     centered(before=0.31, after=0.77, difference=False),
     centered(leads=2, features="rhythm_and_shape"),
+    centered(leads=2, features="rhythm_and_shape", causal=True),
 ]
 
 
@@ -159,6 +160,34 @@ def test_the_second_channel_is_the_difference_to_the_median_beat() -> None:
     difference = np.abs(beats.signal[:, 1]).max(axis=1)
     assert difference.argmax() == 4
     assert difference[4] > 5 * np.delete(difference, 4).max()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sfreq=st.sampled_from([100.0, 128.0, 250.0, 360.0]),
+    target=st.sampled_from([100.0, 120.0]),
+    after=st.sampled_from([0.3, 0.55]),
+    at=st.integers(0, 23),
+    seed=st.integers(0, 3),
+)
+def test_a_causal_beat_does_not_depend_on_the_record_after_the_delay(
+    sfreq: float, target: float, after: float, at: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sample = np.cumsum(rng.uniform(0.3, 1.2, 24) * sfreq).astype(int) + int(sfreq)
+    recording = make_recording(sample.tolist(), ["N"] * 24, n=int(sample[-1] + 3 * sfreq), sfreq=sfreq)
+    noise = rng.normal(0, 100, recording.signal.shape).cumsum(axis=1) / 10
+    recording = dataclasses.replace(recording, signal=(recording.signal + noise).astype(np.int16))
+    window = centered(sfreq=target, after=after, leads=2, features="rhythm_and_shape", causal=True)
+    later = recording.signal.copy()
+    later[:, int(sample[at] + window.delay * sfreq) + 1 :] += 999
+    n_kept = at + 1
+    kept = dataclasses.replace(
+        recording, sample=recording.sample[:n_kept], symbol=recording.symbol[:n_kept], signal=later
+    )
+    beats, expected = window.cut(kept), window.cut(recording)
+    np.testing.assert_allclose(beats.signal, expected.signal[:n_kept], atol=1e-4)
+    np.testing.assert_allclose(beats.rr, expected.rr[:n_kept], atol=1e-3)
 
 
 def test_resampling_does_not_alias() -> None:

@@ -14,12 +14,14 @@ NETWORKS = variants("model")
 B, L, C, T, R, RHYTHM = 6, 7, 2, 64, 5, 3
 
 
-def make_network(name: str = "cnn", encoder_dropout: float = 0.0, noise: float = 0.0) -> BeatSequence:
+def make_network(
+    name: str = "cnn", *, encoder_dropout: float = 0.0, noise: float = 0.0, causal: bool = False
+) -> BeatSequence:
     encoder = make({**NETWORKS[name], "n_channels": C, "n_times": T, "n_classes": 3, "n_rr": 0})
     torch.manual_seed(0)
     sizes = {"n_rr": R, "n_rhythm": RHYTHM, "hidden": 8, "encoded": 4}
     dropouts = {"dropout": 0.0, "encoder_dropout": encoder_dropout, "noise": noise}
-    return BeatSequence(encoder, classes=["N", "S", "V"], **sizes, **dropouts)
+    return BeatSequence(encoder, classes=["N", "S", "V"], **sizes, **dropouts, causal=causal)
 
 
 @pytest.fixture
@@ -49,6 +51,18 @@ def test_logits_depend_on_earlier_and_later_beats(beats: tuple[torch.Tensor, tor
         other = rr.clone()
         other[:, changed] += 2
         assert (network(signal, other)[:, L // 2] - expected[:, L // 2]).abs().max() > 1e-5
+
+
+def test_logits_of_a_causal_network_depend_on_earlier_beats_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
+    network = make_network(causal=True).eval()
+    signal, rr = beats
+    expected = network(signal, rr)
+    other_signal, other_rr = signal.clone(), rr.clone()
+    other_signal[:, 3] += 2
+    other_rr[:, 3] += 2
+    logits = network(other_signal, other_rr)
+    torch.testing.assert_close(logits[:, :3], expected[:, :3])
+    assert (logits[:, 3:] - expected[:, 3:]).abs().amax(dim=(0, 2)).min() > 1e-5
 
 
 def test_sequences_of_a_batch_are_independent_in_evaluation(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
