@@ -133,7 +133,7 @@ def test_beats_in_context_are_trained_without_validation_and_adapted_to_their_re
     training = json.loads((tmp_path / "run" / "training.json").read_text())
     assert (training["epochs"], training["best_epoch"]) == (2, None)
     report = (tmp_path / "run" / "report.html").read_text()
-    for text in ("S recentred by record to -5", "simulated rhythms in 60 %", "the last one evaluated"):
+    for text in ("S recentred by record to -5", "simulated rhythms in 75 %", "the last one evaluated"):
         assert text in report, text
 
 
