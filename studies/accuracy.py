@@ -36,16 +36,25 @@ RESULTS = Path(__file__).parents[1] / "results"
 READINGS = RESULTS / "ds2_readings.csv"
 
 
-def collect(name: str, title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
+def finished_runs(folders: Sequence[Path]) -> list[RunRecord]:
+    """Returns the runs in some folders, sorted by seed.
+
+    Raises:
+        UserError: a run is not finished.
+    """
+    runs = read_runs(folders, predictions=True)
+    for run in build_leaderboard(runs).unfinished:
+        raise UserError(f"{run.folder} is not finished.")
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def collect(title: str, runs: Sequence[RunRecord]) -> dict[str, Any]:
     """Returns the content of the file.
 
     Raises:
-        UserError: a run is not finished, or the runs have different test beats.
+        UserError: the runs have different test beats.
     """
-    board = build_leaderboard(runs)
-    if board.unfinished:
-        raise UserError(f"{name}: {board.unfinished[0].folder} is not finished.")
-    if len(board.configurations) > 1:
+    if len(build_leaderboard(runs).configurations) > 1:
         return {"title": title, "runs": len(runs), "ensemble": _ensemble(runs)}
     training = [read_json(run.folder / "training.json", dict[str, Any], "") for run in runs]
     provenance = read_json(runs[0].folder / PROVENANCE, dict[str, Any], "")
@@ -135,9 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("title")
     parser.add_argument("runs", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    runs = sorted(read_runs(options.runs, predictions=True), key=lambda run: run.seed)
+    runs = finished_runs(options.runs)
     folds = FOLD in runs[0].config
-    content = collect_folds(options.title, runs) if folds else collect(options.name, options.title, runs)
+    content = collect_folds(options.title, runs) if folds else collect(options.title, runs)
     path = RESULTS / "accuracy" / f"{options.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, content)

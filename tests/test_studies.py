@@ -1,0 +1,96 @@
+"""The programs that write the result tables of docs/accuracy.md."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from comparison_factories import make_run
+from factories import make_recording
+from programs import ROOT, load_module
+
+from ecg.errors import UserError
+from ecg.evaluation.predictions import Predictions
+
+TRAINING = {"history": [], "parameters": 7, "seconds": 90.0, "microseconds_per_beat": 5.0}
+
+
+@pytest.fixture
+def accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """studies/accuracy.py, which writes to a temporary folder."""
+    module = load_module(ROOT / "studies" / "accuracy.py")
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(module, "READINGS", tmp_path / "readings.csv")
+    return module
+
+
+def make_seeds(folder: Path, data: str = "mitbih", protocol: str = "inter_patient", model: str = "cnn") -> list[str]:
+    runs = [make_run(folder / f"{seed}_{model}", seed=seed, model=model) for seed in (2, 1)]
+    for run in runs:
+        choices = {"model": model, "augmentation": "none", "data": data, "protocol": protocol}
+        (run / "provenance.json").write_text(json.dumps({"choices": choices, "git_commit": "0123456789"}))
+        (run / "training.json").write_text(json.dumps(TRAINING))
+    return [str(run) for run in runs]
+
+
+def test_a_row_has_the_scores_of_every_seed_and_of_the_ensemble(accuracy: ModuleType, tmp_path: Path) -> None:
+    runs = make_seeds(tmp_path, protocol="kaggle")
+    accuracy.main(["row", "a title", *runs])
+    row = json.loads((tmp_path / "results" / "accuracy" / "row.json").read_text())
+    assert (row["title"], row["seeds"], row["runs"], row["parameters"]) == ("a title", [1, 2], 2, 7)
+    assert row["overrides"] == ["model=cnn"]
+    assert row["minutes"] == [1.5, 1.5]
+    for folder, scores in zip(reversed(runs), row["seeds_of"]["test"], strict=True):
+        metrics = json.loads((Path(folder) / "metrics.json").read_text())["subsets"]["test"]
+        assert scores["macro_f1"] == metrics["macro"]["f1"]["value"]
+        assert scores["f1"]["S"] == metrics["per_class"]["S"]["f1"]["value"]
+    assert row["ensemble"]["test"]["interval"][0] <= row["ensemble"]["test"]["macro_f1"]
+    assert not (tmp_path / "readings.csv").exists()
+
+
+def test_runs_of_two_configurations_have_an_ensemble_only(accuracy: ModuleType, tmp_path: Path) -> None:
+    runs = make_seeds(tmp_path, protocol="kaggle") + make_seeds(tmp_path, protocol="kaggle", model="lstm")
+    accuracy.main(["row", "a title", *runs])
+    row = json.loads((tmp_path / "results" / "accuracy" / "row.json").read_text())
+    assert row["runs"] == 4
+    assert "seeds_of" not in row
+
+
+def test_every_reading_of_ds2_is_logged(accuracy: ModuleType, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        accuracy.main([name, "a title", *make_seeds(tmp_path / name)])
+    with (tmp_path / "readings.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert [row[1:] for row in rows] == [["0123456", name, "model=cnn", "1, 2"] for name in ("first", "second")]
+
+
+def test_an_unfinished_run_gives_no_row(accuracy: ModuleType, tmp_path: Path) -> None:
+    runs = [*make_seeds(tmp_path), str(make_run(tmp_path / "3_cnn", seed=3, state="failed"))]
+    with pytest.raises(UserError, match="3_cnn is not finished"):
+        accuracy.main(["row", "a title", *runs])
+    assert not (tmp_path / "readings.csv").exists()
+
+
+def test_mistakes_are_counted_by_record_and_symbol() -> None:
+    errors = load_module(ROOT / "studies" / "errors.py")
+    sample = list(range(500, 5000, 300))
+    recording = make_recording(sample, ["N"] * 10 + ["A"] * 5)
+    label = np.array([0] * 10 + [1] * 5)
+    probability = np.tile([0.9, 0.1], (15, 1)).astype(np.float32)  # all N
+    probability[:2] = [[0.2, 0.8], [0.4, 0.6]]
+    record = np.full(15, recording.name)
+    predictions = Predictions(label, probability, record, record, np.array(sample), ("N", "S"))
+    found = errors.analyse(predictions, {recording.name: recording})
+    assert found["by_record"] == {recording.name: [[8, 2], [5, 0]]}
+    assert found["by_symbol"] == {"A": [[0, 0], [5, 0]], "N": [[8, 2], [0, 0]]}
+    assert [(each["true"], each["predicted"], each["beats"]) for each in found["pictures"]] == [
+        ("S", "N", 5),
+        ("N", "S", 2),
+    ]
+    assert found["pictures"][1]["position"] == 0  # of two beats, the one with the larger probability of S
+    figure = errors.picture(predictions, recording, 12)
+    assert "S(N)" in [text.get_text() for text in figure.axes[0].texts]
