@@ -48,7 +48,9 @@ class Range:
 
     @property
     def bounded(self) -> bool:
-        """Whether the range has a lower and an upper limit."""
+        """Whether the range has a lower and an upper limit, or consists of choices."""
+        if not self._limits():
+            return bool(self.choices)
         return (self.above, self.at_least) != (None, None) and (self.below, self.at_most) != (None, None)
 
     def _limits(self) -> list[str]:
