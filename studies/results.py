@@ -1,11 +1,11 @@
-"""Copies finished runs to `results/`, and renders the tables of the documents from there.
+"""Copies finished fits of generators to `results/`, and renders the tables of the documents from there.
 
-    python studies/results.py add RUN_FOLDER kaggle_cnn     writes results/runs/kaggle_cnn.json, or, for a run of
-                                                            synth.py, results/generators/kaggle_cnn.json
+    python studies/results.py add RUN_FOLDER kaggle_r3gan   writes the fidelity, the provenance and the overrides of a
+                                                            run of synth.py to results/generators/kaggle_r3gan.json
     python studies/results.py render                        renders the tables between the marks of README.md and
                                                             docs/accuracy.md
 
-A file holds the metrics or the fidelity of the run, its provenance, and its overrides.
+`studies/accuracy.py` writes the files of classifiers.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ecg.comparison.statistics import MeanInterval, holm, mean_interval, paired_
 from ecg.config.help_text import options as group_options
 from ecg.config.schema import SCHEMAS
 from ecg.evaluation.fidelity import Fidelity
-from ecg.evaluation.scores import RunMetrics, Score
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
+TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 N_WORST = 10  # records in the table of mistakes
 # Overrides that depend on the machine.
 LOCAL = re.compile(r"paths\.|hydra\.|data\.dir|trainer\.enable_progress_bar")
@@ -38,16 +38,10 @@ LOCAL = re.compile(r"paths\.|hydra\.|data\.dir|trainer\.enable_progress_bar")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A file of `results/runs` or `results/generators`."""
+    """A file of `results/generators`."""
 
     overrides: list[str]
     content: dict[str, Any]
-
-    @property
-    def metrics(self) -> RunMetrics:
-        """Metrics of a classifier."""
-        metrics = {key: value for key, value in self.content["metrics"].items() if key != "training"}
-        return RunMetrics.from_json(metrics)
 
     @property
     def fidelity(self) -> Fidelity:
@@ -55,9 +49,10 @@ class StoredRun:
         return Fidelity.from_json(self.content["fidelity"]["subsets"]["test"])
 
 
-def read_runs(kind: str, prefix: str) -> list[StoredRun]:
+def read_runs(prefix: str) -> list[StoredRun]:
     """The stored runs whose names start with `prefix`."""
-    contents = [json.loads(path.read_text()) for path in sorted((RESULTS / kind).glob(f"{prefix}_*.json"))]
+    paths = sorted((RESULTS / "generators").glob(f"{prefix}_*.json"))
+    contents = [json.loads(path.read_text()) for path in paths]
     return [StoredRun(content["overrides"], content) for content in contents]
 
 
@@ -66,32 +61,14 @@ def add_run(run: Path, name: str) -> Path:
     overrides = yaml.safe_load((run / "overrides.yaml").read_text())
     provenance = json.loads((run / "provenance.json").read_text())
     del provenance["command"], provenance["host"]["system"]
-    content: dict[str, Any] = {
+    content = {
         "overrides": [override for override in overrides if not LOCAL.match(override)],
         "provenance": provenance,
+        "fidelity": json.loads((run / "fidelity.json").read_text()),
     }
-    if (run / "fidelity.json").exists():
-        folder = RESULTS / "generators"
-        content["fidelity"] = json.loads((run / "fidelity.json").read_text())
-    else:
-        folder = RESULTS / "runs"
-        training = json.loads((run / "training.json").read_text())
-        training.pop("history")
-        content["metrics"] = {**json.loads((run / "metrics.json").read_text()), "training": training}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    path = RESULTS / "generators" / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
-
-
-def percent(score: Score, interval: bool = False) -> str:
-    """A score in %, with its interval if requested."""
-    if score.value is None:
-        return "–"
-    text = f"{100 * score.value:.1f}"
-    if interval and score.low is not None and score.high is not None:
-        text += f" [{100 * score.low:.1f}, {100 * score.high:.1f}]"
-    return text
 
 
 def row(cells: Sequence[str]) -> str:
@@ -104,43 +81,34 @@ def header(texts: Sequence[str], numbers: Sequence[str]) -> list[str]:
     return [row([*texts, *numbers]), "|" + "---|" * len(texts) + "---:|" * len(numbers)]
 
 
-def kaggle_table() -> str:
-    """A row for each network on the Kaggle split."""
-    lines = header(["command"], ["parameters", "minutes", "accuracy", "macro-F1", *"NSVFQ"])
-    for run in read_runs("runs", "kaggle"):
-        test, training = run.metrics.subsets["test"], run.content["metrics"]["training"]
-        cells = [f"`python train.py {' '.join(run.overrides)}`", f"{training['parameters']:,}"]
-        cells += [f"{training['seconds'] / 60:.0f}", percent(test.accuracy), percent(test.macro.f1, interval=True)]
-        lines.append(row([*cells, *(percent(test.per_class[name].f1) for name in "NSVFQ")]))
-    return "\n".join(lines)
-
-
-def accuracy_table(prefix: str, classes: str, extra: dict[str, str]) -> str:
+def accuracy_table(prefix: str, classes: str, extra: dict[str, str] | None = None, accuracy: bool = False) -> str:
     """Rows for each file of `results/accuracy`: the mean of single networks over seeds, and the ensemble of all runs.
 
     Args:
         prefix: start of the names of the files.
         classes: classes with a column.
         extra: further subsets with a column of their macro-F1, and the title of the column.
+        accuracy: whether there is a column of the accuracy.
     """
-    numbers = ["runs", "macro-F1", *(f"F1 of {name}" for name in classes), *extra.values(), "ECE"]
+    extra = extra or {}
+    shown = ["macro_f1", *(["accuracy"] if accuracy else []), *classes]
+    numbers = ["runs", *(TITLES.get(name, f"F1 of {name}") for name in shown), *extra.values(), "ECE"]
     lines = header(["configuration"], [*numbers, "parameters", "minutes", "µs a beat"])
     for content in read_accuracy(prefix):
         title = content["title"]
         if "seeds_of" in content:
-            lines.append(row([title, *_single_cells(content, classes, extra)]))
+            lines.append(row([title, *_single_cells(content, shown, extra)]))
             title += ", ensemble"
         if content["ensemble"]:
-            lines.append(row([title, *_ensemble_cells(content, classes, extra)]))
+            lines.append(row([title, *_ensemble_cells(content, shown[1:], extra)]))
     return "\n".join(lines)
 
 
-def _single_cells(content: dict[str, Any], classes: str, extra: dict[str, str]) -> list[str]:
+def _single_cells(content: dict[str, Any], shown: Sequence[str], extra: dict[str, str]) -> list[str]:
     of_seeds = content["seeds_of"]
     return [
         str(len(content["seeds"])),
-        seed_points(of_seeds["test"], "macro_f1"),
-        *(seed_points(of_seeds["test"], name) for name in classes),
+        *(seed_points(of_seeds["test"], name) for name in shown),
         *(seed_points(of_seeds[name], "macro_f1") for name in extra),
         f"{np.mean([each['ece'] for each in of_seeds['test']]):.3f}",
         f"{content['parameters']:,}",
@@ -149,13 +117,13 @@ def _single_cells(content: dict[str, Any], classes: str, extra: dict[str, str]) 
     ]
 
 
-def _ensemble_cells(content: dict[str, Any], classes: str, extra: dict[str, str]) -> list[str]:
+def _ensemble_cells(content: dict[str, Any], shown: Sequence[str], extra: dict[str, str]) -> list[str]:
     test = content["ensemble"]["test"]
     low, high = test["interval"]
     return [
         str(content["runs"]),
         f"{points_of(test['macro_f1'])} [{points_of(low)}, {points_of(high)}]",
-        *(points_of(test["f1"][name]) for name in classes),
+        *(points_of(_score(test, name)) for name in shown),
         *(points_of(content["ensemble"][name]["macro_f1"]) for name in extra),
         f"{test['ece']:.3f}",
         *[""] * 3,
@@ -173,9 +141,14 @@ def points_of(value: float | None) -> str:
 
 
 def seed_points(seeds: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean over seeds of macro-F1 or of the F1 of a class, with half of its interval."""
-    values = [seed["macro_f1"] if name == "macro_f1" else seed["f1"][name] for seed in seeds]
+    """Mean over seeds of macro-F1, of the accuracy or of the F1 of a class, with half of its interval."""
+    values = [_score(seed, name) for seed in seeds]
     return points(mean_interval(np.array([np.nan if value is None else value for value in values])))
+
+
+def _score(scores: dict[str, Any], name: str) -> float | None:
+    score: float | None = scores[name] if name in TITLES else scores["f1"][name]
+    return score
 
 
 def ds2_table() -> str:
@@ -216,18 +189,28 @@ def differences_table() -> str:
 
 def svdb_table() -> str:
     """Configurations trained on MIT-BIH and tested on SVDB."""
-    return accuracy_table("svdb", "SV", {})
+    return accuracy_table("svdb", "SV")
+
+
+def kaggle_table() -> str:
+    """Rows of the Kaggle files."""
+    return accuracy_table("kaggle", "SVFQ", accuracy=True)
 
 
 def kaggle_context_table() -> str:
-    """Beats in context on the Kaggle split."""
-    return accuracy_table("kaggle", "SVFQ", {})
+    """Beats of the Kaggle split in context."""
+    return accuracy_table("context", "SVFQ", accuracy=True)
+
+
+def earlier_table() -> str:
+    """Earlier versions on DS2."""
+    return accuracy_table("earlier", "SVF")
 
 
 def commands() -> str:
     """The command of each row of the accuracy tables."""
     lines = header(["configuration", "command"], [])
-    for prefix in ("ds2", "svdb", "kaggle"):
+    for prefix in ("ds2", "svdb", "kaggle", "context"):
         for content in read_accuracy(prefix):
             if "seeds" not in content:
                 continue
@@ -268,7 +251,7 @@ def errors_table() -> str:
 
 def generators_table() -> str:
     """A column for each generator: gates on the test beats, and the time of the fit."""
-    runs = read_runs("generators", "kaggle")
+    runs = read_runs("kaggle")
     chosen = [dict(override.split("=", 1) for override in run.overrides) for run in runs]
     names = [f"{overrides['generator']}, {overrides['trainer.max_epochs']} epochs" for overrides in chosen]
     lines = header(["on the test beats", "required"], names)
@@ -303,10 +286,10 @@ def mean_points(content: dict[str, Any], sign: bool = False) -> str:
 
 def costs() -> str:
     """Speed of a training step, and time of the transforms and of sampling."""
-    steps = json.loads((RESULTS / "step.json").read_text())["rows"]
+    measured = json.loads((RESULTS / "step.json").read_text())
     speed = {
         entry["precision"]: entry["beats_per_second"]
-        for entry in steps
+        for entry in measured["rows"]
         if (entry["network"], entry["variant"], entry["batch_size"]) == ("cnn", "default", 128)
     }
     content = json.loads((RESULTS / "transforms.json").read_text())
@@ -315,9 +298,10 @@ def costs() -> str:
     sampling = json.loads((RESULTS / "sampling.json").read_text())["rows"]
     times = ", ".join(f"{e['generator']} {e['microseconds']:,.0f}" for e in sampling if e["precision"] == "bf16-mixed")
     single = f"{min(fractions.values()):.1f} to {max(fractions.values()):.1f} %"
+    amx = "with" if measured["amx"] else "without"
     return (
-        f"On two cores with AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in float32 and "
-        f"on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training "
+        f"On two cores {amx} AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in "
+        f"float32 and on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training "
         f"step of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). Sampling "
         f"a beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
     )
@@ -334,7 +318,6 @@ def options_table() -> str:
 
 TABLES = {
     "options": options_table,
-    "kaggle": kaggle_table,
     "generators": generators_table,
     "study": study_table,
     "costs": costs,
@@ -343,15 +326,20 @@ TABLES = {
 
 ACCURACY_TABLES = {
     "ds2": ds2_table,
+    "earlier": earlier_table,
     "ec57": ec57_table,
     "differences": differences_table,
     "svdb": svdb_table,
-    "kaggle": kaggle_context_table,
+    "kaggle": kaggle_table,
+    "context": kaggle_context_table,
     "ablation": ablation_table,
     "errors": errors_table,
     "commands": commands,
 }
-DOCUMENTS = {ROOT / "README.md": {**TABLES, "ds2": ds2_table}, ROOT / "docs" / "accuracy.md": ACCURACY_TABLES}
+DOCUMENTS = {
+    ROOT / "README.md": {**TABLES, "ds2": ds2_table, "kaggle": kaggle_table},
+    ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
+}
 
 
 def render(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
