@@ -301,9 +301,9 @@ def costs() -> str:
     amx = "with" if measured["amx"] else "without"
     return (
         f"On two cores {amx} AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in "
-        f"float32 and on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a training "
-        f"step of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). Sampling "
-        f"a beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
+        f"float32 and on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a "
+        f"training step of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). "
+        f"Sampling a beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
     )
 
 
