@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import multiclass_f1_score
 LOGIT_SHIFTS = np.arange(0, 1.01, 0.1)
 CLASS_SHIFTS = np.arange(-3, 3.01, 0.25).tolist()
 SHIFT_COST = 0.002
+STARTS = (-2.0, 2.0)  # of the search, for each class
 SEARCHES = 3  # rounds of the coordinate search
 
 
@@ -52,8 +53,8 @@ def best_temperature(logits: Tensor, label: Tensor) -> float:
 def best_shifts(logits: Tensor, label: Tensor, shifted: Sequence[int]) -> Tensor:
     """Returns the shifts (n_classes,) of the logits with the highest macro-F1.
 
-    Coordinate search over `CLASS_SHIFTS`, from 0. A shift of 1 has to increase macro-F1 by `SHIFT_COST`: where the
-    score hardly depends on a shift, the best one is chance.
+    Coordinate searches over `CLASS_SHIFTS`, from 0 and from shifts of one class. A shift of 1 has to increase macro-F1
+    by `SHIFT_COST`: where the score hardly depends on a shift, the best one is chance.
 
     Args:
         logits: (n, n_classes).
@@ -61,9 +62,19 @@ def best_shifts(logits: Tensor, label: Tensor, shifted: Sequence[int]) -> Tensor
         shifted: classes whose logits are shifted; the shifts of the others are 0.
     """
     n_classes = logits.shape[1]
-    shifts = torch.zeros(n_classes)
+    starts = [torch.zeros(n_classes)]
+    for c in shifted:
+        starts += [starts[0].index_fill(0, torch.tensor(c), shift) for shift in STARTS]
+    found = [_search_shifts(logits, label, shifted, start) for start in starts]
+    return max(found, key=lambda each: each[1])[0]
+
+
+def _search_shifts(logits: Tensor, label: Tensor, shifted: Sequence[int], start: Tensor) -> tuple[Tensor, float]:
+    """Returns the shifts that a coordinate search finds from `start`, and their macro-F1 minus their cost."""
+    n_classes, shifts, value = logits.shape[1], start.clone(), 0.0
     for _ in range(SEARCHES):
         for c in shifted:
+            shifts[c] = 0
             others = (logits + shifts).index_fill(1, torch.tensor(c), -torch.inf)
             best_other, other = others.max(dim=1)
             # The class is predicted where its logit, shifted, is larger than all others.
@@ -72,8 +83,9 @@ def best_shifts(logits: Tensor, label: Tensor, shifted: Sequence[int]) -> Tensor
                 float(f1_scores(torch.where(shift > needed, c, other), label, n_classes).mean())
                 for shift in CLASS_SHIFTS
             ]
-            shifts[c] = CLASS_SHIFTS[int(np.argmax(np.array(f1) - SHIFT_COST * np.abs(CLASS_SHIFTS)))]
-    return shifts
+            values = np.array(f1) - SHIFT_COST * (np.abs(CLASS_SHIFTS) + float(shifts.abs().sum()))
+            shifts[c], value = CLASS_SHIFTS[int(values.argmax())], float(values.max())
+    return shifts, value
 
 
 def f1_scores(predicted: Tensor, label: Tensor, n_classes: int) -> Tensor:

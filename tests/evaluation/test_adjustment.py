@@ -5,7 +5,13 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
-from ecg.evaluation.adjustment import LOGIT_SHIFTS, best_logit_shift, best_shifts, best_temperature, f1_scores
+from ecg.evaluation.adjustment import (
+    CLASS_SHIFTS,
+    best_logit_shift,
+    best_shifts,
+    best_temperature,
+    f1_scores,
+)
 
 
 def test_best_logit_shift_has_the_highest_macro_f1() -> None:
@@ -61,3 +67,19 @@ def test_best_shifts_restore_logits_that_were_shifted() -> None:
 def test_best_shifts_are_0_where_no_shift_helps() -> None:
     label = torch.arange(90) % 3
     assert best_shifts(20.0 * torch.nn.functional.one_hot(label, 3), label, [1, 2]).tolist() == [0, 0, 0]
+
+
+def test_shifts_are_found_that_a_search_along_one_class_at_a_time_misses() -> None:
+    rng = np.random.default_rng(0)
+    n = 6000
+    label = torch.from_numpy(rng.choice(4, n, p=[0.9, 0.03, 0.05, 0.02]))
+    logits = torch.from_numpy(rng.normal(0, 1, (n, 4))).float()
+    logits[torch.arange(n), label] += 2.5
+    logits += torch.tensor([0.0, 0.0, 2.0, -2.0])
+    shifts = best_shifts(logits, label, [2, 3])
+    best = max(
+        float(f1_scores((logits + torch.tensor([0.0, 0.0, v, f])).argmax(dim=1), label, 4).mean())
+        for v in CLASS_SHIFTS
+        for f in CLASS_SHIFTS
+    )
+    assert float(f1_scores((logits + shifts).argmax(dim=1), label, 4).mean()) > best - 0.01
