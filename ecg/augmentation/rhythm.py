@@ -11,7 +11,7 @@ Each part of a rhythm is present in a fraction of the simulated rhythms:
     respiration   the intervals vary with a period of 2.5 to 6 s               labels remain
     fibrillation  the record, or a part of it, has random intervals            N remains, S has no label
     block         some beats of up to 5 stretches are not conducted            labels remain
-    runs          runs of 3 to 100 N beats are fast, each followed by a pause  these beats become S
+    runs          runs of 3 to 200 N beats are fast, each followed by a pause  these beats become S
     premature     single N beats, couplets, bigeminy and trigeminy             these beats become S
     pauses        up to 11 intervals are longer                                labels remain
 
@@ -179,20 +179,26 @@ class _Rhythm:
             self.free[stretch] = False
 
     def runs(self) -> None:
-        """Makes runs of fast beats, most of them short, in total 2 to 35 % of the record."""
-        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35]) * len(self.label), 0
+        """Makes runs of fast beats, in total 2 to 70 % of the record.
+
+        The sinus node can need a long time to resume after a run, so 40 % of the pauses are at least 1.6 to 3 fast intervals.
+        """
+        wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
         for _ in range(TRIALS):
             if made >= wanted:
                 return
-            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([2, 4, 4, 15, 30])), 3, 100))
+            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([2, 4, 15, 60])), 3, 200))
             if (first := self._place(length)) is None:
                 continue
             local = self._local(first)
             interval = max(local * np.clip(tempo * self.rng.normal(1, 0.04), 0.45, 0.88), SHORTEST)
             drift = 1 + np.linspace(0, self.rng.uniform(-0.05, 0.08), length)
             intervals = interval * drift * self.rng.normal(1, 0.015, length)
-            self._insert(first, intervals, pause=local * self.rng.uniform(0.95, 1.6))
+            pause = local * self.rng.uniform(0.95, 1.6)
+            if self.rng.random() < 0.4:
+                pause = max(pause, interval * self.rng.uniform(1.6, 3.0))
+            self._insert(first, intervals, pause)
             self.rr[first - 1] *= self.rng.uniform(0.85, 1.05)
             made += length
 
