@@ -181,7 +181,8 @@ class _Rhythm:
     def runs(self) -> None:
         """Makes runs of fast beats, in total 2 to 70 % of the record.
 
-        The sinus node can need a long time to resume after a run, so 40 % of the pauses are at least 1.6 to 3 fast intervals.
+        The sinus node can need a long time to resume after a run, so 40 % of the pauses are at least 1.6 to 3 fast
+        intervals.
         """
         wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
