@@ -57,7 +57,7 @@ class Intervals:
 
     @staticmethod
     def before(time: FloatArray) -> Intervals:
-        """Returns the same, but for the ends, where no interval replaces a missing one: `prev` is causal."""
+        """Returns the intervals with `FIRST_INTERVAL` in place of the missing ones. `prev` depends on the past only."""
         rr = np.clip(np.diff(time), *RR_RANGE)
         return Intervals(prev=np.append(FIRST_INTERVAL, rr), next=np.append(rr, FIRST_INTERVAL))
 
