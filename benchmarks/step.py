@@ -138,8 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     rows = measure_all(1, (2, 4), 8) if options.tiny else measure_all(options.steps, (64, 128, 256, 512), None)
     if options.out:
-        amx = torch.cpu._is_amx_tile_supported()  # matrix instructions for bfloat16
-        machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "amx": amx}
+        machine = {"torch": torch.__version__, "threads": torch.get_num_threads()}
         options.out.write_text(json.dumps({**machine, "rows": rows}, indent=1) + "\n")
 
 

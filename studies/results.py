@@ -286,10 +286,10 @@ def mean_points(content: dict[str, Any], sign: bool = False) -> str:
 
 def costs() -> str:
     """Speed of a training step, and time of the transforms and of sampling."""
-    measured = json.loads((RESULTS / "step.json").read_text())
+    steps = json.loads((RESULTS / "step.json").read_text())["rows"]
     speed = {
         entry["precision"]: entry["beats_per_second"]
-        for entry in measured["rows"]
+        for entry in steps
         if (entry["network"], entry["variant"], entry["batch_size"]) == ("cnn", "default", 128)
     }
     content = json.loads((RESULTS / "transforms.json").read_text())
@@ -298,9 +298,8 @@ def costs() -> str:
     sampling = json.loads((RESULTS / "sampling.json").read_text())["rows"]
     times = ", ".join(f"{e['generator']} {e['microseconds']:,.0f}" for e in sampling if e["precision"] == "bf16-mixed")
     single = f"{min(fractions.values()):.1f} to {max(fractions.values()):.1f} %"
-    amx = "with" if measured["amx"] else "without"
     return (
-        f"On two cores {amx} AMX and batches of 128, `cnn` trains on {speed['32-true']:,} beats a second in "
+        f"On two cores with AMX and batches of 128, the previous `cnn` trains on {speed['32-true']:,} beats a second in "
         f"float32 and on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} of a "
         f"training step of `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, {content['precision']}). "
         f"Sampling a beat takes, in microseconds and bf16-mixed: {times} (`benchmarks/sampling.py`)."
