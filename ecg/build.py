@@ -82,22 +82,12 @@ def window(cfg: DictConfig) -> Window:
 
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
-    of_the_window = (
-        "window",
-        "lead",
-        "leads",
-        "before",
-        "after",
-        "sfreq",
-        "difference",
-        "features",
-        "causal",
-        "context",
-    )
+    of_cutting = ("window", "lead", "leads", "before", "after", "sfreq", "difference")
+    of_the_window = (*of_cutting, "features", "causal", "context")
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}
-    made: Source = _instantiate(cfg.data, drop=(*of_the_window, "context"), **patients)
+    made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
     return made
 
 

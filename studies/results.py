@@ -209,14 +209,15 @@ def earlier_table() -> str:
 
 def commands() -> str:
     """The command of each row of the accuracy tables."""
-    lines = header(["configuration", "command"], [])
+    lines = header(["configuration", "command", "commit"], [])
     for prefix in ("ds2", "svdb", "kaggle", "context"):
         for content in read_accuracy(prefix):
             if "seeds" not in content:
                 continue
             seeds = ",".join(map(str, content["seeds"]))
             command = " ".join(shlex.quote(override) for override in content["overrides"])
-            lines.append(row([content["title"], f"`python train.py -m {command} seed={seeds}`"]))
+            command = f"`python train.py -m {command} seed={seeds}`"
+            lines.append(row([content["title"], command, content["git_commit"][:7]]))
     return "\n".join(lines)
 
 

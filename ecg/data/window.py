@@ -191,7 +191,7 @@ class CenteredWindow(Window):
 
     @property
     def delay(self) -> float:
-        """Time in s after an R peak from which on the beat does not depend on the lead; infinite if not causal."""
+        """s after its R peak up to which a beat depends on the lead; infinite if not causal."""
         return max(self.after, AFTER) + RESAMPLING_DELAY if self.causal else math.inf
 
     @property
@@ -226,9 +226,14 @@ class CenteredWindow(Window):
 
     def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Window`."""
-        first, last = (self.peak + round(end * self.sfreq) for end in QRS)
-        leads = signal[:, :: 1 + self.difference, max(0, first) : last + 1]  # (n, leads, m)
+        leads = signal[:, :: 1 + self.difference, self._qrs]  # (n, leads, m)
         return leads.reshape(len(signal), -1)
+
+    @property
+    def _qrs(self) -> slice:
+        """Samples of the QRS complex in a beat."""
+        first, last = (self.peak + round(end * self.sfreq) for end in QRS)
+        return slice(max(0, first), last + 1)
 
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
@@ -248,8 +253,7 @@ class CenteredWindow(Window):
             signal /= self._past_rms(x, peaks)[:, None]
         if not self.difference:
             return [signal]
-        qrs = slice(*(max(0, self.peak + round(end * self.sfreq)) for end in QRS))
-        median = past_templates(signal, qrs) if self.causal else np.median(signal, axis=0)
+        median = past_templates(signal, self._qrs) if self.causal else np.median(signal, axis=0)
         return [signal, signal - median]
 
     def _past_rms(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
