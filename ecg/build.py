@@ -549,8 +549,8 @@ def precision(cfg: DictConfig) -> str | None:
 def best_precision(accelerator: str) -> tuple[str, str]:
     """The fastest precision of this machine, and the reason.
 
-    On a CPU that multiplies bfloat16 in hardware (AMX or AVX512-BF16), a training step in bf16-mixed is 1.7 to 3 times
-    as fast as in float32 (`benchmarks/step.py`).
+    On a CPU that multiplies bfloat16 in hardware (AMX or AVX512-BF16), a training step in bf16-mixed is faster
+    than in float32: 1.2 to 1.5 times with AVX512-BF16 (`benchmarks/step.py`).
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         supported = torch.cuda.is_bf16_supported(including_emulation=False)

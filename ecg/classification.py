@@ -303,14 +303,14 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
     beats, split = data.beats, data.split
     n, n_channels, n_times = beats.rr.shape[1], *beats.signal.shape[1:]
     window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
-    window += (
-        f", {n} {'RR features' if n == len(RR_FEATURES) else 'features of rhythm and shape'} of the whole record"
-        if n
-        else ""
-    )
+    causal = cfg.data.get("causal", False)
+    if n:
+        kind = "RR features" if n == len(RR_FEATURES) else "features of rhythm and shape"
+        window += f", {n} {kind} of the {'past' if causal else 'whole record'}"
     best = training["best_epoch"]
     chosen = "the last one evaluated" if best is None else f"best epoch {best} by validation macro-F1"
-    window += f", {data.context} beats of context on each side" if data.context else ""
+    if data.context:
+        window += ", all earlier beats as context" if causal else f", {data.context} beats of context on each side"
     window += f"; channels: {', '.join(data.window.channels)}" if n_channels > 1 else ""
     return {
         "Model": f"{run.choices['model']}, {training['parameters']:,} parameters",

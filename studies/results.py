@@ -300,9 +300,9 @@ def costs() -> str:
     times = ", ".join(f"{e['generator']} {e['microseconds']:,.0f}" for e in sampling if e["precision"] == "bf16-mixed")
     single = f"{min(fractions.values()):.1f} to {max(fractions.values()):.1f} %"
     return (
-        f"On two cores with AMX and batches of 128, the previous `cnn` trains on {speed['32-true']:,} beats a second "
+        f"On two cores without AMX and with batches of 128, `cnn` trains on {speed['32-true']:,} beats a second "
         f"in float32 and on {speed['bf16-mixed']:,} in bf16-mixed (`benchmarks/step.py`). A transform takes {single} "
-        f"of a training step of it, all together {together:.1f} % (`benchmarks/transforms.py`, "
+        f"of a training step of the previous `cnn`, all together {together:.1f} % (`benchmarks/transforms.py`, "
         f"{content['precision']}). Sampling a beat takes, in microseconds and bf16-mixed: {times} "
         "(`benchmarks/sampling.py`)."
     )

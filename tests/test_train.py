@@ -138,6 +138,18 @@ def test_beats_in_context_are_trained_without_validation_and_adapted_to_their_re
 
 
 @pytest.mark.slow
+def test_the_report_of_a_causal_run_says_that_beats_depend_on_the_past_only(tmp_path: Path, cache_dir: Path) -> None:
+    context = ["experiment=in_context", "protocol=patient_kfold", "data.causal=true", "model.hidden=4"]
+    small = ["data.n_patients=12", "data.minutes=2", "trainer.max_epochs=1", "n_bootstrap=20", "logger=none"]
+    ended = run("train", *context, *small, "trainer.accelerator=cpu", *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    report = (tmp_path / "run" / "report.html").read_text()
+    for text in ("features of rhythm and shape of the past", "all earlier beats as context", "median beat of the past"):
+        assert text in report, text
+    assert "whole record" not in report
+
+
+@pytest.mark.slow
 def test_the_same_command_and_seed_give_the_same_metrics(tmp_path: Path, cache_dir: Path) -> None:
     contents = []
     for name in ("a", "b"):
