@@ -147,7 +147,7 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
         class_power=balance.class_power,
         balanced=balance(training),
         context=cfg.data.get("context", 0),
-        rhythms=simulation(beats, split, cfg.seed),
+        rhythms=simulation(beats, split, window.n_p_wave, cfg.seed),
     )
 
 
@@ -274,7 +274,8 @@ def _network(cfg: DictConfig, data: BeatDataModule) -> Network:
         network: Network = _instantiate(cfg.model, **sizes, n_rr=n_rr)
         return network
     encoder = _instantiate(cfg.model, **sizes, n_rr=0)
-    in_context = {"classes": data.split.classes, "n_rr": n_rr, "n_rhythm": data.window.n_rhythm}
+    window = data.window
+    in_context = {"classes": data.split.classes, "n_rr": n_rr, "n_rhythm": window.n_rhythm, "n_p_wave": window.n_p_wave}
     return BeatSequence(encoder, **in_context, causal=cfg.data.causal, **cfg.sequence)
 
 

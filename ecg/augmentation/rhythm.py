@@ -2,8 +2,8 @@
 
 A database holds few rhythms, and most of them are those of single patients. A simulated rhythm keeps the beats of a
 record and changes the times of their R peaks. An S beat is simulated by moving an N beat. The rhythm features follow
-from the new times. Waveform and shape features remain: a simulated S beat has the P wave of an N beat, so only the
-rhythm distinguishes them.
+from the new times. Simulated S beats and all beats in fibrillation have the P wave features of random S beats of the
+training records, which are unlike those of late beats. Waveform and shape features remain.
 
 Each part of a rhythm is present in a fraction of the simulated rhythms:
 
@@ -21,7 +21,7 @@ Intervals before and after V, F and Q beats change only with tempo and respirati
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,20 @@ MIN_BEATS = 30  # records with fewer beats keep their rhythm
 PARTS = ("tempo", "respiration", "fibrillation", "block", "runs", "premature", "pauses")  # in this order
 
 FloatArray: TypeAlias = NDArray[np.float64]
+
+
+class SimulatedRhythm(NamedTuple):
+    """A simulated rhythm of the n beats of a record.
+
+    Attributes:
+        time: (n,) times of the R peaks in seconds.
+        label: (n,) labels, `NO_LABEL` for beats that have none.
+        no_sinus: (n,) whether a beat has become one that does not start in the sinus node.
+    """
+
+    time: FloatArray
+    label: NDArray[np.int64]
+    no_sinus: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +79,13 @@ class RhythmSimulation:
     pauses: float
     causal: bool = False
 
-    def __call__(self, beats: Beats, split: Split, seed: int) -> Rhythms | None:
+    def __call__(self, beats: Beats, split: Split, n_p_wave: int, seed: int) -> Rhythms | None:
         """Returns the simulated rhythms of the records with training beats; None if `fraction` is 0.
 
         Args:
             beats: all beats, those of a record one after the other.
             split: their subsets; the classes contain N and S.
+            n_p_wave: number of their P wave features, which follow those of the rhythm.
             seed: seed of the random numbers.
         """
         if not self.fraction:
@@ -78,22 +93,29 @@ class RhythmSimulation:
         rng = np.random.default_rng(seed)
         original = np.full(len(beats), NO_LABEL)
         original[split.train] = split.labels(beats)[split.train]
-        n_features = len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
-        features = np.zeros((self.variants, len(beats), n_features), np.float32)
+        n_rhythm = len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
+        p_wave = beats.rr[:, n_rhythm : n_rhythm + n_p_wave]
+        features = np.zeros((self.variants, len(beats), n_rhythm + n_p_wave), np.float32)
         label = np.tile(original, (self.variants, 1))
+        no_sinus = np.zeros(label.shape, bool)
         training = np.isin(np.arange(len(beats)), split.train)
         for record in record_runs(beats.record):
             if not training[record].any():
                 continue
             for v in range(self.variants):
-                time, label[v, record] = self.simulate(beats.time[record], original[record], split.classes, rng)
-                features[v, record] = rhythm_features(time, causal=self.causal)
+                simulated = self.simulate(beats.time[record], original[record], split.classes, rng)
+                features[v, record, :n_rhythm] = rhythm_features(simulated.time, causal=self.causal)
+                features[v, record, n_rhythm:] = p_wave[record]
+                label[v, record], no_sinus[v, record] = simulated.label, simulated.no_sinus
+        s = np.flatnonzero(original == split.classes.index("S"))
+        if len(s):
+            features[no_sinus, n_rhythm:] = p_wave[rng.choice(s, np.count_nonzero(no_sinus))]
         return Rhythms(features, label, self.fraction)
 
     def simulate(
         self, time: FloatArray, label: NDArray[np.int64], classes: tuple[str, ...], rng: np.random.Generator
-    ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """Returns new times (n,) of the R peaks of a record and new labels (n,).
+    ) -> SimulatedRhythm:
+        """Returns a new rhythm of the n beats of a record.
 
         Args:
             time: (n,) R peaks in seconds, ascending.
@@ -102,12 +124,12 @@ class RhythmSimulation:
             rng: source of the random numbers.
         """
         if len(time) < MIN_BEATS:
-            return time, label
+            return SimulatedRhythm(time, label, np.zeros(len(time), bool))
         rhythm = _Rhythm(time, label, classes.index("N"), classes.index("S"), rng)
         for part in PARTS:
             if rng.random() < getattr(self, part):
                 getattr(rhythm, part)()
-        return rhythm.time, rhythm.label
+        return SimulatedRhythm(rhythm.time, rhythm.label, rhythm.no_sinus)
 
 
 class _Rhythm:
@@ -117,6 +139,7 @@ class _Rhythm:
         rr: (n - 1,) intervals in seconds; rr[i - 1] ends at beat i.
         label: (n,) labels.
         free: (n,) whether a beat is an N beat that no part has changed.
+        no_sinus: (n,) whether a beat has become one that does not start in the sinus node.
     """
 
     def __init__(
@@ -125,6 +148,7 @@ class _Rhythm:
         self.start, self.rr, self.label = time[0], np.diff(time), label.copy()
         self.s, self.rng = premature, rng
         self.free = label == normal
+        self.no_sinus = np.zeros(len(label), bool)
         # Intervals that belong to a V, F or Q beat are kept: their coupling to it is not simulated.
         ectopic = (label != normal) & (label != premature)
         self.fixed = ectopic[1:] | ectopic[:-1]
@@ -162,6 +186,7 @@ class _Rhythm:
         self.rr = np.where(inside[1:] & ~self.fixed, drawn, self.rr)
         self.label[inside & (self.label == self.s)] = NO_LABEL
         self.free &= ~inside
+        self.no_sinus |= inside
 
     def block(self) -> None:
         """Doubles intervals in up to 5 stretches of 10 to 400 beats, random ones or every n-th, as in AV block."""
@@ -179,27 +204,20 @@ class _Rhythm:
             self.free[stretch] = False
 
     def runs(self) -> None:
-        """Makes runs of fast beats, in total 2 to 70 % of the record.
-
-        The sinus node can need a long time to resume after a run, so 40 % of the pauses are at least 1.6 to 3 fast
-        intervals.
-        """
+        """Makes runs of fast beats, in total 2 to 70 % of the record."""
         wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
         for _ in range(TRIALS):
             if made >= wanted:
                 return
-            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([2, 4, 15, 60])), 3, 200))
+            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([4, 15, 60])), 3, 200))
             if (first := self._place(length)) is None:
                 continue
             local = self._local(first)
             interval = max(local * np.clip(tempo * self.rng.normal(1, 0.04), 0.45, 0.88), SHORTEST)
             drift = 1 + np.linspace(0, self.rng.uniform(-0.05, 0.08), length)
             intervals = interval * drift * self.rng.normal(1, 0.015, length)
-            pause = local * self.rng.uniform(0.95, 1.6)
-            if self.rng.random() < 0.4:
-                pause = max(pause, interval * self.rng.uniform(1.6, 3.0))
-            self._insert(first, intervals, pause)
+            self._insert(first, intervals, pause=local * self.rng.uniform(0.95, 1.6))
             self.rr[first - 1] *= self.rng.uniform(0.85, 1.05)
             made += length
 
@@ -215,7 +233,7 @@ class _Rhythm:
             n_times = int(self.rng.integers(3, self.rng.choice([6, 20, 80]))) if pattern.endswith("geminy") else 1
             if (first := self._place(step * n_times + length)) is None:
                 continue
-            early, late = self.rng.uniform(0.5, 0.88), self.rng.uniform(0.95, 1.45)
+            early, late = self.rng.uniform(0.5, 0.96), self.rng.uniform(0.95, 1.45)
             for i in range(first, first + step * n_times, step):
                 local = self._local(i)
                 intervals = np.maximum(early * local * self.rng.normal(1, 0.03, length), SHORTEST)
@@ -249,3 +267,4 @@ class _Rhythm:
         self.rr[first - 1 : end - 1] = intervals
         self.rr[end - 1] = pause
         self.label[first:end] = self.s
+        self.no_sinus[first:end] = True

@@ -424,10 +424,10 @@ class RhythmConfig:
     variants: int = key(8, "simulated rhythms of each record", at_least=1, at_most=1000)
     tempo: float = key(0.3, "fraction of them in which the heart rate drifts", at_least=0, at_most=1)
     respiration: float = key(0.3, "in which the intervals follow the respiration", at_least=0, at_most=1)
-    fibrillation: float = key(0.6, "with fibrillation", at_least=0, at_most=1)
+    fibrillation: float = key(0.4, "with fibrillation", at_least=0, at_most=1)
     block: float = key(0.2, "with beats that are not conducted", at_least=0, at_most=1)
     runs: float = key(0.3, "with runs of S beats", at_least=0, at_most=1)
-    premature: float = key(0.5, "with premature S beats", at_least=0, at_most=1)
+    premature: float = key(0.6, "with premature S beats", at_least=0, at_most=1)
     pauses: float = key(0.2, "with pauses", at_least=0, at_most=1)
 
 
@@ -480,6 +480,7 @@ class SequenceConfig:
     hidden: int = key(64, "width of each GRU in each direction", at_least=4, at_most=4096)
     encoded: int = key(32, "features of each beat's waveform that a GRU receives", at_least=1, at_most=4096)
     dropout: float = key(0.3, "dropout before and after the GRUs", at_least=0, below=1)
+    p_wave_dropout: float = key(0.3, "fraction of the training sequences without P wave features", at_least=0, below=1)
     encoder_dropout: float = key(0.3, "fraction of the training sequences without waveform", at_least=0, below=1)
     noise: float = key(
         0.05, "noise on the training features, in standard deviations of each feature", at_least=0, at_most=10

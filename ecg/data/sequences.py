@@ -34,7 +34,7 @@ class Rhythms:
     """Simulated rhythms of n beats, see `ecg.augmentation.rhythm`.
 
     Attributes:
-        features: (V, n, R) float32, rhythm features in each of V simulated rhythms.
+        features: (V, n, P) float32, features of rhythm and P waves in each of V simulated rhythms.
         label: (V, n) int64, labels in these rhythms, `NO_LABEL` for beats that have none.
         fraction: fraction of the training sequences that have a simulated rhythm.
     """

@@ -23,7 +23,7 @@ Source of the widths over their running mean: Saenz-Cogollo & Agelli 2020, Algor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -64,10 +64,9 @@ class Lead:
     @staticmethod
     def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False) -> Lead:
         """Returns the beats around the samples `peak` (n,) of a lead (n_samples,)."""
-        offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
-        beats = x[np.clip(peak[:, None] + offsets, 0, x.size - 1)]  # (n, m)
+        beats = cut(x, peak, sfreq)  # (n, m)
         make = past_templates if causal else _template
-        return Lead(beats, make(beats, _span(QRS, sfreq)), sfreq)
+        return Lead(beats, make(beats, span(QRS, sfreq)), sfreq)
 
     @cached_property
     def scale(self) -> FloatArray:
@@ -75,9 +74,9 @@ class Lead:
         scale: FloatArray = np.maximum(np.abs(self.part(self.template, QRS)).max(axis=-1, keepdims=True), TINY)
         return scale
 
-    def part(self, beats: FloatArray, span: tuple[float, float]) -> FloatArray:
+    def part(self, beats: FloatArray, seconds: tuple[float, float]) -> FloatArray:
         """Returns the samples of beats (..., m) in a span of seconds."""
-        return beats[..., _span(span, self.sfreq)]
+        return beats[..., span(seconds, self.sfreq)]
 
     @cached_property
     def qrs(self) -> FloatArray:
@@ -111,18 +110,18 @@ class Lead:
         return np.maximum(width, 1 / self.sfreq)
 
 
-def _similarity(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
-    """Returns the function corr(beat, template) over a span."""
-    return lambda lead: _correlation(
-        lead.part(lead.beats / lead.scale, span), lead.part(lead.template / lead.scale, span)
+def _similarity(seconds: tuple[float, float]) -> Callable[[Lead], FloatArray]:
+    """Returns the function corr(beat, template) over a span of seconds."""
+    return lambda lead: correlation(
+        lead.part(lead.beats / lead.scale, seconds), lead.part(lead.template / lead.scale, seconds)
     )
 
 
-def _distance(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
-    """Returns the function log(rms(beat - template)) over a span."""
+def _distance(seconds: tuple[float, float]) -> Callable[[Lead], FloatArray]:
+    """Returns the function log(rms(beat - template)) over a span of seconds."""
 
     def distance(lead: Lead) -> FloatArray:
-        squared = np.square(lead.part((lead.beats - lead.template) / lead.scale, span)).mean(axis=1)
+        squared = np.square(lead.part((lead.beats - lead.template) / lead.scale, seconds)).mean(axis=1)
         log: FloatArray = 0.5 * np.log(squared + 1e-4)
         return log
 
@@ -131,12 +130,12 @@ def _distance(span: tuple[float, float]) -> Callable[[Lead], FloatArray]:
 
 def _similarity_to_previous(lead: Lead) -> FloatArray:
     """Returns corr(QRS, previous QRS); 1 for the first beat."""
-    return np.append(1.0, _correlation(lead.qrs[1:], lead.qrs[:-1]))
+    return np.append(1.0, correlation(lead.qrs[1:], lead.qrs[:-1]))
 
 
 def _similarity_to_next(lead: Lead) -> FloatArray:
     """Returns corr(QRS, next QRS); 1 for the last beat."""
-    return np.append(_correlation(lead.qrs[1:], lead.qrs[:-1]), 1.0)
+    return np.append(correlation(lead.qrs[1:], lead.qrs[:-1]), 1.0)
 
 
 def _relative_width(level: float) -> Callable[[Lead], FloatArray]:
@@ -258,35 +257,50 @@ def shape_features(
     return np.stack([formula(lead) for formula in formulas.values()], axis=1).astype(np.float32)
 
 
-def past_templates(beats: FloatArray, qrs: slice) -> FloatArray:
-    """Returns the template (n, m) of each of the beats (n, m) from the beats before it; the first is its own."""
-    templates = np.empty_like(beats)
-    for first in range(len(beats)):
-        if first < RENEWED:
-            templates[first] = _template(beats[: max(first, 1)], qrs)
-        elif first % RENEWED == 0:
-            templates[first : first + RENEWED] = _template(beats[max(0, first - N_PAST) : first], qrs)
-    return templates
+def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> FloatArray:
+    """Returns the beats (n, m), from `BEFORE` to `AFTER` the samples `peak` (n,) of a lead (n_samples,)."""
+    offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
+    beats: FloatArray = x[np.clip(peak[:, None] + offsets, 0, x.size - 1)]
+    return beats
 
 
-def _span(seconds: tuple[float, float], sfreq: float) -> slice:
+def span(seconds: tuple[float, float], sfreq: float) -> slice:
     """Returns the samples of a cut beat from `seconds[0]` to `seconds[1]`, both included."""
     zero = round(BEFORE * sfreq)
     return slice(zero + round(seconds[0] * sfreq), zero + round(seconds[1] * sfreq) + 1)
 
 
+def past_blocks(n: int) -> Iterator[tuple[slice, slice]]:
+    """Yields the n beats of a record in blocks, each with the beats before it that its template is made of.
+
+    The first beat has none before it, so its template is its own.
+    """
+    for first in range(min(n, RENEWED)):
+        yield slice(first, first + 1), slice(0, max(first, 1))
+    for first in range(RENEWED, n, RENEWED):
+        yield slice(first, min(first + RENEWED, n)), slice(max(0, first - N_PAST), first)
+
+
+def past_templates(beats: FloatArray, qrs: slice) -> FloatArray:
+    """Returns the template (n, m) of each of the beats (n, m) from the beats before it; the first is its own."""
+    templates = np.empty_like(beats)
+    for block, past in past_blocks(len(beats)):
+        templates[block] = _template(beats[past], qrs)
+    return templates
+
+
 def _template(beats: FloatArray, qrs: slice) -> FloatArray:
     """Returns the robust template (m,) of beats (n, m)."""
     median = np.median(beats, axis=0)
-    similarity = _correlation(beats[:, qrs], median[qrs])
+    similarity = correlation(beats[:, qrs], median[qrs])
     n = max(1, round(TEMPLATE_FRACTION * len(beats)))
     template: FloatArray = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
     return template
 
 
-def _correlation(a: FloatArray, b: FloatArray) -> FloatArray:
+def correlation(a: FloatArray, b: FloatArray) -> FloatArray:
     """Returns the correlation (n,) of rows a (n, m) with rows b (n, m) or with one row (m,); 0 for constant rows."""
     a, b = a - a.mean(axis=-1, keepdims=True), b - b.mean(axis=-1, keepdims=True)
     norm = np.sqrt(np.square(a).sum(axis=-1) * np.square(b).sum(axis=-1))
-    correlation: FloatArray = (a * b).sum(axis=-1) / np.maximum(norm, TINY**2)
-    return correlation
+    product: FloatArray = (a * b).sum(axis=-1) / np.maximum(norm, TINY**2)
+    return product

@@ -29,6 +29,7 @@ from scipy import signal as dsp
 
 from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
+from ecg.data.p_wave_features import P_WAVE_FEATURES, p_wave_features
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
 from ecg.data.rr_features import RR_FEATURES, rr_features
@@ -80,8 +81,13 @@ class Window(ABC):
 
     @property
     def n_rhythm(self) -> int:
-        """How many of these describe the rhythm; they come first, those of the shape follow."""
+        """How many of these describe the rhythm; they come first."""
         return self.n_rr
+
+    @property
+    def n_p_wave(self) -> int:
+        """How many describe the P wave; they follow, and those of the shape come last."""
+        return 0
 
     @property
     @abstractmethod
@@ -210,7 +216,7 @@ class CenteredWindow(Window):
     def n_rr(self) -> int:
         """See `Window`."""
         n_shape = len(CAUSAL_SHAPE_FEATURES if self.causal else SHAPE_FEATURES)
-        return self.n_rhythm + (0 if self.features == "rr" else self.leads * n_shape)
+        return self.n_rhythm + self.n_p_wave + (0 if self.features == "rr" else self.leads * n_shape)
 
     @property
     def n_rhythm(self) -> int:
@@ -218,6 +224,11 @@ class CenteredWindow(Window):
         if self.features == "rr":
             return len(RR_FEATURES)
         return len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
+
+    @property
+    def n_p_wave(self) -> int:
+        """See `Window`."""
+        return 0 if self.features == "rr" else self.leads * len(P_WAVE_FEATURES)
 
     @property
     def peak(self) -> int:
@@ -270,8 +281,9 @@ class CenteredWindow(Window):
         """Returns the features (n, R) of the beats with R peaks at the samples `peaks` (n,) or `time` (n,) in s."""
         if self.features == "rr":
             return rr_features(time)
+        p_waves = [p_wave_features(x, peaks, self.sfreq, causal=self.causal) for x in leads]
         shapes = [shape_features(x, peaks, self.sfreq, causal=self.causal) for x in leads]
-        return np.concatenate([rhythm_features(time, causal=self.causal), *shapes], axis=1)
+        return np.concatenate([rhythm_features(time, causal=self.causal), *p_waves, *shapes], axis=1)
 
     def _preprocess(self, recording: Recording, ratio: Fraction) -> list[NDArray[np.float64]]:
         """Returns the leads (n_samples,) at `ratio` times their sampling rate, filtered and standardised."""

@@ -1,16 +1,16 @@
 """Beats in context: a network encodes each beat, and recurrent layers over the beats classify them.
 
-    rhythm features (B, L, P) --- linear --- GRU over L ----------------------------> logit of S
-    all features (B, L, R) ------ linear --+
-                                           +- GRU over L ---------------------------> logits of V, F, Q
-    signal (B, L, C, T) --- encoder -------+
+    rhythm and P waves (B, L, P) --- linear --- GRU over L -------------------------> logit of S
+    all features (B, L, R) --------- linear --+
+                                              +- GRU over L ------------------------> logits of V, F, Q
+    signal (B, L, C, T) --- encoder ----------+
                                |                                       the logit of N is 0
                         auxiliary logits
 
-An S beat differs from an N beat in its time, hardly in its shape. Few training patients have S beats, so a network
-could fit the shapes of these patients instead. The logit of S therefore depends on the rhythm alone. For the same
-reason the encoder's output is zero in a random fraction of the training sequences, and the encoder has a loss of its
-own.
+An S beat differs from an N beat in its time and in its P wave. Few training patients have S beats, so a network could
+fit the shapes of these patients instead. The logit of S therefore depends on the features of rhythm and P waves alone.
+For the same reason, the P waves and the encoder's output are left out of random training sequences, and the encoder has
+a loss of its own.
 
 Source of the GRU: Cho et al. 2014, EMNLP, arXiv:1406.1078.
 
@@ -37,10 +37,12 @@ class BeatSequence(Network):
         encoder: network without RR features that encodes a beat.
         classes: names of the classes: N, S, and at least one more.
         n_rr: number of features, R; at least 1.
-        n_rhythm: number of the features that describe the rhythm, P; they come first, those of the shape follow.
+        n_rhythm: number of the features that describe the rhythm; they come first.
+        n_p_wave: number of the features that describe the P wave; they follow. P is the sum of both.
         hidden: width of the GRUs in each direction, and of the features' hidden layers, H; D is 4 H, if causal 2 H.
         encoded: number of features that remain of the encoder's, E.
         dropout: dropout probability before the GRUs and before the last layers.
+        p_wave_dropout: probability with which the P wave features are zero for a whole sequence in training.
         encoder_dropout: probability with which the encoder's output is zero for a whole sequence in training.
         noise: standard deviation of the noise on the standardised features in training.
         causal: whether the GRUs run forward only, so that a beat does not depend on later beats.
@@ -53,21 +55,23 @@ class BeatSequence(Network):
         classes: Sequence[str],
         n_rr: int,
         n_rhythm: int,
+        n_p_wave: int,
         hidden: int,
         encoded: int,
         dropout: float,
+        p_wave_dropout: float,
         encoder_dropout: float,
         noise: float,
         causal: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, self.n_rhythm = encoder, n_rhythm
-        self.encoder_dropout, self.noise = encoder_dropout, noise
+        self.encoder, self.p_wave = encoder, slice(n_rhythm, n_rhythm + n_p_wave)
+        self.p_wave_dropout, self.encoder_dropout, self.noise = p_wave_dropout, encoder_dropout, noise
         self.s = list(classes).index("S")
         self.others = [c for c, name in enumerate(classes) if name not in ("N", "S")]
         self.norm = nn.BatchNorm1d(n_rr, affine=False)
         self.dropout = nn.Dropout(dropout)
-        self.rhythm = nn.Sequential(nn.Linear(n_rhythm, hidden), nn.ReLU(), nn.Dropout(dropout))
+        self.rhythm = nn.Sequential(nn.Linear(self.p_wave.stop, hidden), nn.ReLU(), nn.Dropout(dropout))
         self.rhythm_gru = nn.GRU(hidden, hidden, batch_first=True, bidirectional=not causal)
         n_outputs = hidden if causal else 2 * hidden
         self.rhythm_linear = nn.Linear(n_outputs, 1)
@@ -120,7 +124,8 @@ class BeatSequence(Network):
             encoded = self.encoded(waveform.float())  # (B, L, E)
             if self.training:
                 features = features + self.noise * torch.randn_like(features)
+                features[..., self.p_wave] *= torch.rand(len(rr), 1, 1, device=rr.device) >= self.p_wave_dropout
                 encoded = encoded * (torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout)
-            rhythm = self.rhythm_gru(self.rhythm(features[..., : self.n_rhythm]))[0]
+            rhythm = self.rhythm_gru(self.rhythm(features[..., : self.p_wave.stop]))[0]
             shape = self.gru(torch.cat([self.features(features), encoded], dim=2))[0]
         return torch.cat([rhythm, shape], dim=2)

@@ -23,9 +23,9 @@ def simulate(n: int = 600, label: np.ndarray | None = None, seed: int = 0, **par
     """Intervals and labels of a simulated rhythm of a record with a beat every 0.8 s."""
     label = np.zeros(n, np.int64) if label is None else label
     simulation = replace(NONE, **parts)
-    time, changed = simulation.simulate(3 + 0.8 * np.arange(n), label, CLASSES, np.random.default_rng(seed))
-    assert time[0] == 3
-    return np.diff(time), changed
+    simulated = simulation.simulate(3 + 0.8 * np.arange(n), label, CLASSES, np.random.default_rng(seed))
+    assert simulated.time[0] == 3
+    return np.diff(simulated.time), simulated.label
 
 
 def test_without_parts_nothing_changes() -> None:
@@ -93,12 +93,13 @@ def test_times_ascend_and_labels_of_other_beats_remain(n: int, seed: int) -> Non
     label = rng.choice([0, 0, 0, 0, 0, 1, 2, NO_LABEL], n)
     time = np.cumsum(rng.uniform(0.3, 1.5, n))
     simulation = replace(NONE, **dict.fromkeys(PARTS, 1))
-    new_time, new_label = simulation.simulate(time, label, CLASSES, rng)
+    new_time, new_label, no_sinus = simulation.simulate(time, label, CLASSES, rng)
     assert (np.diff(new_time) > 0.05).all()
     kept = (label == 2) | (label == NO_LABEL)
     np.testing.assert_array_equal(new_label[kept], label[kept])
     assert set(new_label[label == 0].tolist()) <= {0, 1}
     assert np.isfinite(rhythm_features(new_time)).all()
+    assert no_sinus[(new_label == 1) & (label == 0)].all()
 
 
 def test_the_rhythms_are_those_of_the_training_records() -> None:
@@ -106,21 +107,42 @@ def test_the_rhythms_are_those_of_the_training_records() -> None:
     beats = replace(beats, record=beats.patient)
     train = np.flatnonzero(np.isin(beats.patient, ["p0", "p2"]))
     split = Split(train, train[:0], train[:0], ("N", "S"), True)
-    rhythms = replace(NONE, runs=1)(beats, split, seed=0)
+    rhythms = replace(NONE, runs=1)(beats, split, n_p_wave=0, seed=0)
     assert rhythms is not None
     assert rhythms.features.shape == (3, len(beats), len(RHYTHM_FEATURES))
     outside = np.setdiff1d(np.arange(len(beats)), train)
     assert not rhythms.features[:, outside].any()
     assert (rhythms.label[:, outside] == NO_LABEL).all()
     assert (rhythms.label[:, train] == 1).sum() > 3 * 8
-    again = replace(NONE, runs=1)(beats, split, seed=0)
+    again = replace(NONE, runs=1)(beats, split, n_p_wave=0, seed=0)
     np.testing.assert_array_equal(again.features, rhythms.features)  # type: ignore[union-attr]
+
+
+def test_simulated_s_beats_have_the_p_waves_of_recorded_s_beats_of_the_training_records() -> None:
+    beats = make_beats(4, {0: 200, 1: 4})
+    n_rhythm = len(RHYTHM_FEATURES)
+    rr = np.zeros((len(beats), n_rhythm + 2), np.float32)
+    rr[:, n_rhythm] = np.arange(len(beats))
+    beats = replace(beats, record=beats.patient, rr=rr)
+    train = np.flatnonzero(np.isin(beats.patient, ["p0", "p2"]))
+    split = Split(train, train[:0], train[:0], ("N", "S"), True)
+    rhythms = replace(NONE, runs=1)(beats, split, n_p_wave=2, seed=0)
+    assert rhythms is not None
+    label = split.labels(beats)
+    recorded_s = train[label[train] == 1]
+    p_wave = rhythms.features[:, :, n_rhythm]
+    for v in range(3):
+        simulated = (rhythms.label[v] == 1) & (label == 0)
+        assert simulated.any()
+        assert np.isin(p_wave[v, simulated], recorded_s).all()
+        kept = train[~simulated[train]]
+        np.testing.assert_array_equal(p_wave[v, kept], kept)
 
 
 def test_a_fraction_of_0_simulates_nothing() -> None:
     beats = make_beats(1, {0: 80})
     split = Split(np.arange(80), np.arange(0), np.arange(0), ("N", "S"), True)
-    assert replace(NONE, fraction=0.0)(beats, split, seed=0) is None
+    assert replace(NONE, fraction=0.0)(beats, split, n_p_wave=0, seed=0) is None
 
 
 @pytest.mark.parametrize("part", ["tempo", "respiration", "pauses"])

@@ -11,16 +11,26 @@ from ecg.models import beat_sequence
 from ecg.models.beat_sequence import BeatSequence
 
 NETWORKS = variants("model")
-B, L, C, T, R, RHYTHM = 6, 7, 2, 64, 5, 3
+B, L, C, T, R, RHYTHM, P_WAVE = 6, 7, 2, 64, 6, 3, 1
 
 
 def make_network(
-    name: str = "cnn", *, encoder_dropout: float = 0.0, noise: float = 0.0, causal: bool = False
+    name: str = "cnn",
+    *,
+    p_wave_dropout: float = 0.0,
+    encoder_dropout: float = 0.0,
+    noise: float = 0.0,
+    causal: bool = False,
 ) -> BeatSequence:
     encoder = make({**NETWORKS[name], "n_channels": C, "n_times": T, "n_classes": 3, "n_rr": 0})
     torch.manual_seed(0)
-    sizes = {"n_rr": R, "n_rhythm": RHYTHM, "hidden": 8, "encoded": 4}
-    dropouts = {"dropout": 0.0, "encoder_dropout": encoder_dropout, "noise": noise}
+    sizes = {"n_rr": R, "n_rhythm": RHYTHM, "n_p_wave": P_WAVE, "hidden": 8, "encoded": 4}
+    dropouts = {
+        "dropout": 0.0,
+        "p_wave_dropout": p_wave_dropout,
+        "encoder_dropout": encoder_dropout,
+        "noise": noise,
+    }
     return BeatSequence(encoder, classes=["N", "S", "V"], **sizes, **dropouts, causal=causal)
 
 
@@ -80,17 +90,22 @@ def test_a_long_record_is_encoded_in_parts(
     torch.testing.assert_close(network(*beats), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_logit_of_s_depends_on_the_rhythm_only_and_that_of_n_is_0(
+def test_the_logit_of_s_depends_on_rhythm_and_p_waves_only_and_that_of_n_is_0(
     beats: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     network = make_network().eval()
     signal, rr = beats
     expected = network(signal, rr)
     assert not expected[..., 0].any()
-    shape = torch.cat([rr[:, :, :RHYTHM], torch.randn(B, L, R - RHYTHM)], dim=2)
+    kept = RHYTHM + P_WAVE
+    shape = torch.cat([rr[:, :, :kept], torch.randn(B, L, R - kept)], dim=2)
     changed = network(torch.randn_like(signal), shape)
     torch.testing.assert_close(changed[..., 1], expected[..., 1])
     assert not torch.allclose(changed[..., 2], expected[..., 2])
+    for feature in range(kept):
+        other = rr.clone()
+        other[:, :, feature] += 1
+        assert not torch.allclose(network(signal, other)[..., 1], expected[..., 1])
 
 
 def test_sequences_without_waveform_depend_on_the_features_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -99,6 +114,17 @@ def test_sequences_without_waveform_depend_on_the_features_only(beats: tuple[tor
     expected = network.embed(signal, rr)
     torch.testing.assert_close(network.embed(torch.randn_like(signal), rr), expected)
     assert not torch.allclose(network.embed(signal, torch.randn_like(rr)), expected)
+
+
+def test_sequences_without_p_waves_depend_on_the_other_features_only(
+    beats: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    network = make_network(p_wave_dropout=0.9999999)
+    signal, rr = beats
+    other = rr.clone()
+    other[:, :, RHYTHM : RHYTHM + P_WAVE] = torch.randn(B, L, P_WAVE)
+    torch.testing.assert_close(network.embed(signal, other), network.embed(signal, rr))
+    assert not torch.allclose(network.eval().embed(signal, other), network.embed(signal, rr))
 
 
 def test_noise_is_for_training_only(beats: tuple[torch.Tensor, torch.Tensor]) -> None:

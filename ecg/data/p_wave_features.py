@@ -1,0 +1,89 @@
+"""P wave features of a beat: its P wave in one lead, compared with those of late beats. They need no labels.
+
+    beat      ----P------QRS---------T-----------
+    seconds   |-.30  -.07|
+
+An S beat does not start in the sinus node, so its P wave differs from that of an N beat. The median beat of a record
+does not show this if most beats are S. But S beats are early by definition, so the late beats of a record, those after
+its longest intervals, are nearly always N. Each P wave is compared with the median of those of the late beats:
+
+    early beats              their P wave
+    S                        unlike that of late beats
+    N between blocked beats  like that of late beats
+    N in fibrillation        there are none
+
+Only beats whose QRS is like the median QRS are used for a median. P waves are compared without their mean, and
+amplitudes are relative to the QRS. The causal features compare a beat with past beats only, see
+`ecg.data.shape_features`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecg.data.rhythm_features import Intervals
+from ecg.data.shape_features import COMMON, TINY, correlation, cut, past_blocks, span
+
+P = (-0.30, -0.07)  # s around the R peak
+QRS = (-0.06, 0.10)  # s; the P wave of an S beat can be close to it
+FRACTION = 0.3  # of the beats with a common QRS: those after the longest intervals are late, as many are early
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+P_WAVE_FEATURES: tuple[str, ...] = (
+    "corr(P, median P of late beats)",
+    "log(rms(P - median P of late beats))",
+    "corr(median P of early beats, median P of late beats)",
+    "log(rms(median P of late beats))",
+)
+
+
+def p_wave_features(
+    x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False
+) -> NDArray[np.float32]:
+    """Returns the P wave features of the beats of one record in one lead.
+
+    Args:
+        x: (n_samples,) the lead, without baseline wander.
+        peak: (n,) samples of the R peaks, ascending.
+        sfreq: sampling rate of the lead in Hz.
+        causal: whether the features of a beat use past beats only.
+
+    Returns:
+        (n, len(P_WAVE_FEATURES)) float32, in that order.
+    """
+    n, beats = len(peak), cut(x, peak, sfreq)
+    if not n:
+        return np.zeros((0, len(P_WAVE_FEATURES)), np.float32)
+    p, qrs = beats[:, span(P, sfreq)], beats[:, span(QRS, sfreq)]
+    p = p - p.mean(axis=1, keepdims=True)
+    intervals = Intervals.before if causal or n == 1 else Intervals.between
+    rr = intervals(peak / sfreq).prev
+    blocks = past_blocks(n) if causal else [(slice(0, n), slice(0, n))]
+    features = [_compare(p[block], p[compared], qrs[compared], rr[compared]) for block, compared in blocks]
+    return np.concatenate(features).astype(np.float32)
+
+
+def _compare(p: FloatArray, of_others: FloatArray, qrs: FloatArray, rr: FloatArray) -> FloatArray:
+    """Returns the features (n, 4) of P waves (n, m), given P waves (k, m), QRS (k, q) and intervals (k,) of others."""
+    similarity = correlation(qrs, np.median(qrs, axis=0))
+    common = np.flatnonzero(similarity >= min(COMMON, np.median(similarity)))  # at least half of them
+    by_interval = common[np.argsort(rr[common], kind="stable")]
+    n = max(1, round(FRACTION * len(common)))
+    early, late = np.median(of_others[by_interval[:n]], axis=0), np.median(of_others[by_interval[-n:]], axis=0)
+    height = max(np.abs(np.median(qrs[common], axis=0)).max(), TINY)
+    features = np.empty((len(p), len(P_WAVE_FEATURES)))
+    features[:, 0] = correlation(p, late)
+    features[:, 1] = _log_rms((p - late) / height)
+    features[:, 2] = correlation(early[None], late)
+    features[:, 3] = _log_rms(late / height)
+    return features
+
+
+def _log_rms(x: FloatArray) -> FloatArray:
+    """Returns the logarithm of the root mean square of rows (..., m), bounded below."""
+    log: FloatArray = 0.5 * np.log(np.square(x).mean(axis=-1) + 1e-4)
+    return log
