@@ -141,9 +141,12 @@ class RecordSource(Source):
         first = read(records[0])
         self._require_space(first, window, len(records), cache_dir)
         # Threads are enough: most of the work is done by NumPy, which releases the GIL.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
             others = pool.map(lambda record: cut(read(record)), records[1:])
             return Beats.concatenate([cut(first), *others])
+        finally:
+            pool.shutdown(cancel_futures=True)  # after a signal, the remaining records are not read
 
     @contextmanager
     def _excludable(self, record: str, records: Sequence[str]) -> Iterator[None]:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from wfdb_factories import error_message
 
+from ecg.data.beats import Beats
+from ecg.data.recording import Recording
 from ecg.data.simulated import Simulated
 from ecg.data.source import data_root
-from ecg.data.window import CenteredWindow
+from ecg.data.window import CenteredWindow, Window
 
 WINDOW = CenteredWindow(lead="auto", before=0.3, after=0.4, sfreq=120.0, difference=False)
 
@@ -51,6 +55,29 @@ def test_an_unknown_record_is_an_error_that_lists_the_valid_ones(tmp_path: Path)
 def test_no_remaining_record_is_an_error(tmp_path: Path, records: list[str] | None, exclude: list[str]) -> None:
     source = simulated(1, records)
     assert "Every record is excluded" in error_message(lambda: source.load_beats(WINDOW, tmp_path, exclude=exclude))
+
+
+def test_a_signal_while_beats_are_cut_leaves_the_remaining_records_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def slow_read(self: Simulated, record: str, window: Window) -> Recording:
+        read.append(record)
+        time.sleep(0.02)
+        return original(self, record, window)
+
+    def interrupted_cut(self: CenteredWindow, recording: Recording) -> Beats:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return cut(self, recording)
+
+    original, cut = Simulated.read, CenteredWindow.cut
+    monkeypatch.setattr(Simulated, "read", slow_read)
+    monkeypatch.setattr(CenteredWindow, "cut", interrupted_cut)
+    with pytest.raises(KeyboardInterrupt):
+        simulated(200).load_beats(WINDOW, tmp_path)
+    assert len(read) < 100
 
 
 def test_a_source_without_the_kaggle_split_refuses_it(tmp_path: Path) -> None:
