@@ -2,8 +2,8 @@
 
 A database holds few rhythms, and most of them are those of single patients. A simulated rhythm keeps the beats of a
 record and changes the times of their R peaks. An S beat is simulated by moving an N beat. The rhythm features follow
-from the new times. Simulated S beats and all beats in fibrillation have the P wave features of random S beats of the
-training records, which are unlike those of late beats. Waveform and shape features remain.
+from the new times. Simulated S beats and all beats in fibrillation have the P wave features of random S beats of one
+other training record, which are unlike those of late beats. Waveform and shape features remain.
 
 Each part of a rhythm is present in a fraction of the simulated rhythms:
 
@@ -20,6 +20,7 @@ Intervals before and after V, F and Q beats change only with tempo and respirati
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -35,6 +36,7 @@ SHORTEST = 0.28  # s, of a simulated interval; the refractory period
 LOCAL = 17  # intervals, around a beat, whose median is the local interval
 MARGIN = 2  # beats between two simulated events
 TRIALS = 900  # random places for an event of which many do not fit
+MIN_DONATED = 5  # S beats of a record whose P wave features others receive
 MIN_BEATS = 30  # records with fewer beats keep their rhythm
 
 PARTS = ("tempo", "respiration", "fibrillation", "block", "runs", "premature", "pauses")  # in this order
@@ -97,19 +99,19 @@ class RhythmSimulation:
         p_wave = beats.rr[:, n_rhythm : n_rhythm + n_p_wave]
         features = np.zeros((self.variants, len(beats), n_rhythm + n_p_wave), np.float32)
         label = np.tile(original, (self.variants, 1))
-        no_sinus = np.zeros(label.shape, bool)
         training = np.isin(np.arange(len(beats)), split.train)
-        for record in record_runs(beats.record):
-            if not training[record].any():
-                continue
-            for v in range(self.variants):
-                simulated = self.simulate(beats.time[record], original[record], split.classes, rng)
-                features[v, record, :n_rhythm] = rhythm_features(simulated.time, causal=self.causal)
-                features[v, record, n_rhythm:] = p_wave[record]
-                label[v, record], no_sinus[v, record] = simulated.label, simulated.no_sinus
-        s = np.flatnonzero(original == split.classes.index("S"))
-        if len(s):
-            features[no_sinus, n_rhythm:] = p_wave[rng.choice(s, np.count_nonzero(no_sinus))]
+        records = [record for record in record_runs(beats.record) if training[record].any()]
+        s = [record.start + np.flatnonzero(original[record] == split.classes.index("S")) for record in records]
+        donors = [of_record for of_record in s if len(of_record) >= MIN_DONATED]
+        for record, v in itertools.product(records, range(self.variants)):
+            simulated = self.simulate(beats.time[record], original[record], split.classes, rng)
+            features[v, record, :n_rhythm] = rhythm_features(simulated.time, causal=self.causal)
+            features[v, record, n_rhythm:] = p_wave[record]
+            label[v, record] = simulated.label
+            if donors:
+                donor = donors[rng.integers(len(donors))]
+                ectopic = record.start + np.flatnonzero(simulated.no_sinus)
+                features[v, ectopic, n_rhythm:] = p_wave[rng.choice(donor, len(ectopic))]
         return Rhythms(features, label, self.fraction)
 
     def simulate(
@@ -204,20 +206,27 @@ class _Rhythm:
             self.free[stretch] = False
 
     def runs(self) -> None:
-        """Makes runs of fast beats, in total 2 to 70 % of the record."""
+        """Makes runs of fast beats, in total 2 to 70 % of the record.
+
+        The sinus node can need a long time to resume after a run, so 40 % of the pauses are at least 1.6 to 3 fast
+        intervals.
+        """
         wanted, made = self.rng.choice([0.02, 0.05, 0.15, 0.35, 0.7]) * len(self.label), 0
         tempo = self.rng.uniform(0.5, 0.85)
         for _ in range(TRIALS):
             if made >= wanted:
                 return
-            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([4, 15, 60])), 3, 200))
+            length = int(np.clip(self.rng.geometric(1 / self.rng.choice([2, 4, 15, 60])), 3, 200))
             if (first := self._place(length)) is None:
                 continue
             local = self._local(first)
             interval = max(local * np.clip(tempo * self.rng.normal(1, 0.04), 0.45, 0.88), SHORTEST)
             drift = 1 + np.linspace(0, self.rng.uniform(-0.05, 0.08), length)
             intervals = interval * drift * self.rng.normal(1, 0.015, length)
-            self._insert(first, intervals, pause=local * self.rng.uniform(0.95, 1.6))
+            pause = local * self.rng.uniform(0.95, 1.6)
+            if self.rng.random() < 0.4:
+                pause = max(pause, interval * self.rng.uniform(1.6, 3.0))
+            self._insert(first, intervals, pause)
             self.rr[first - 1] *= self.rng.uniform(0.85, 1.05)
             made += length
 

@@ -29,15 +29,13 @@ from ecg.data.shape_features import COMMON, TINY, correlation, cut, past_blocks,
 
 P = (-0.30, -0.07)  # s around the R peak
 QRS = (-0.06, 0.10)  # s; the P wave of an S beat can be close to it
-FRACTION = 0.3  # of the beats with a common QRS: those after the longest intervals are late, as many are early
+LATE_FRACTION = 0.3  # of the beats with a common QRS, those after the longest intervals
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
 P_WAVE_FEATURES: tuple[str, ...] = (
     "corr(P, median P of late beats)",
     "log(rms(P - median P of late beats))",
-    "corr(median P of early beats, median P of late beats)",
-    "log(rms(median P of late beats))",
 )
 
 
@@ -68,22 +66,11 @@ def p_wave_features(
 
 
 def _compare(p: FloatArray, of_others: FloatArray, qrs: FloatArray, rr: FloatArray) -> FloatArray:
-    """Returns the features (n, 4) of P waves (n, m), given P waves (k, m), QRS (k, q) and intervals (k,) of others."""
+    """Returns the features (n, 2) of P waves (n, m), given P waves (k, m), QRS (k, q) and intervals (k,) of others."""
     similarity = correlation(qrs, np.median(qrs, axis=0))
     common = np.flatnonzero(similarity >= min(COMMON, np.median(similarity)))  # at least half of them
-    by_interval = common[np.argsort(rr[common], kind="stable")]
-    n = max(1, round(FRACTION * len(common)))
-    early, late = np.median(of_others[by_interval[:n]], axis=0), np.median(of_others[by_interval[-n:]], axis=0)
+    n_late = max(1, round(LATE_FRACTION * len(common)))
+    late = np.median(of_others[common[np.argsort(rr[common], kind="stable")[-n_late:]]], axis=0)
     height = max(np.abs(np.median(qrs[common], axis=0)).max(), TINY)
-    features = np.empty((len(p), len(P_WAVE_FEATURES)))
-    features[:, 0] = correlation(p, late)
-    features[:, 1] = _log_rms((p - late) / height)
-    features[:, 2] = correlation(early[None], late)
-    features[:, 3] = _log_rms(late / height)
-    return features
-
-
-def _log_rms(x: FloatArray) -> FloatArray:
-    """Returns the logarithm of the root mean square of rows (..., m), bounded below."""
-    log: FloatArray = 0.5 * np.log(np.square(x).mean(axis=-1) + 1e-4)
-    return log
+    mean_square = np.square((p - late) / height).mean(axis=1)
+    return np.stack([correlation(p, late), 0.5 * np.log(mean_square + 1e-4)], axis=1)

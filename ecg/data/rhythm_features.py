@@ -28,7 +28,6 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 LARGEST_Z = 8.0  # standard deviations
@@ -123,12 +122,6 @@ def _log_ratio(x: FloatArray, to: FloatArray | float) -> FloatArray:
     return ratio
 
 
-def _median_around(x: FloatArray, n: int) -> FloatArray:
-    """Returns the median over n values around each value of x (m,); the values at the ends are repeated."""
-    median: FloatArray = median_filter(x, n, mode="nearest")
-    return median
-
-
 def _deviation(rr: Intervals) -> FloatArray:
     """Returns (prev - mean) / std, both over the 32 intervals before."""
     variance = mean_of_past(rr.prev**2, 32) - rr.past32**2
@@ -150,11 +143,6 @@ _MEANS: dict[str, Callable[[Intervals], FloatArray | float]] = {
     "mean(around 400)": lambda rr: rr.around400,
     "mean(record)": lambda rr: rr.record,
 }
-_MEDIANS: dict[str, Callable[[Intervals], FloatArray | float]] = {
-    "median(around 9)": lambda rr: _median_around(rr.prev, 9),
-    "median(around 17)": lambda rr: _median_around(rr.prev, 17),
-    "median(around 41)": lambda rr: _median_around(rr.prev, 41),
-}
 
 
 def _ratios(
@@ -175,10 +163,6 @@ def _ratios(
 # The name of a feature is its formula.
 _FORMULAS: dict[str, _Formula] = {
     **_ratios(_INTERVALS, _MEANS),
-    **_ratios({name: _INTERVALS[name] for name in ("prev", "next")}, _MEDIANS),
-    "log((prev + next) / (2 median(around 41)))": lambda rr: _log_ratio(
-        rr.prev + rr.next, 2 * _median_around(rr.prev, 41)
-    ),
     "(prev - mean(past 32)) / std(past 32)": _deviation,
     "log(next / prev)": lambda rr: _log_ratio(rr.next, rr.prev),
     "log(prev2 / prev)": lambda rr: _log_ratio(rr.prev2, rr.prev),

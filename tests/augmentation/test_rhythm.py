@@ -119,7 +119,7 @@ def test_the_rhythms_are_those_of_the_training_records() -> None:
 
 
 def test_simulated_s_beats_have_the_p_waves_of_recorded_s_beats_of_the_training_records() -> None:
-    beats = make_beats(4, {0: 200, 1: 4})
+    beats = make_beats(4, {0: 200, 1: 5})
     n_rhythm = len(RHYTHM_FEATURES)
     rr = np.zeros((len(beats), n_rhythm + 2), np.float32)
     rr[:, n_rhythm] = np.arange(len(beats))
