@@ -3,7 +3,7 @@
 A database holds few rhythms, and most of them are those of single patients. A simulated rhythm keeps the beats of a
 record and changes the times of their R peaks. An S beat is simulated by moving an N beat. The rhythm features follow
 from the new times. Simulated S beats and all beats in fibrillation have the P wave features of random S beats of one
-other training record, which are unlike those of late beats. Waveform and shape features remain.
+training record, which are unlike those of late beats. Waveform and shape features remain.
 
 Each part of a rhythm is present in a fraction of the simulated rhythms:
 

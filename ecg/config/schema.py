@@ -32,7 +32,7 @@ class Features(StrEnum):
     """Features of a beat that are computed from its record."""
 
     rr = "rr"  # eight RR features
-    rhythm_and_shape = "rhythm_and_shape"  # rhythm features, and shape features of each lead
+    rhythm_and_shape = "rhythm_and_shape"  # rhythm features, and features of P wave and shape of each lead
 
 
 class ClassWeights(StrEnum):
