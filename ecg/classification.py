@@ -305,7 +305,7 @@ def _details(cfg: DictConfig, run: Run, data: BeatDataModule, training: dict[str
     window = f"{data.window.name} window, {n_channels} x {n_times} samples at {beats.sfreq:g} Hz"
     causal = cfg.data.get("causal", False)
     if n:
-        kind = "RR features" if n == len(RR_FEATURES) else "features of rhythm and shape"
+        kind = "RR features" if n == len(RR_FEATURES) else "features of rhythm, P wave and shape"
         window += f", {n} {kind} of the {'past' if causal else 'whole record'}"
     best = training["best_epoch"]
     chosen = "the last one evaluated" if best is None else f"best epoch {best} by validation macro-F1"
