@@ -17,7 +17,7 @@ Recording = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]
 def make_recording(pattern: str, repeats: int = 20, *, other_p_wave: bool = True) -> Recording:
     """A lead whose beats are N or S by the letters of a repeated pattern, its R peaks, and which of them are S.
 
-    S beats follow after 0.6 s, N beats after 1 s. The P wave of an S beat is inverted and early.
+    S beats follow after 0.6 s, N beats after 1 s. The P wave of an S beat is inverted and closer to the R peak.
     """
     s = np.array([letter == "S" for letter in pattern * repeats])
     peaks = np.cumsum(np.where(s, 72, 120)) + 120
