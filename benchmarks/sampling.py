@@ -31,7 +31,7 @@ def make_synthesizer(generator: str, precision: str, tiny: bool) -> Synthesizer:
         overrides = [f"generator={generator}", "data.window=kaggle", f"trainer.precision={precision}"]
         overrides += ["name=sampling", "paths.run_dir=unused", *(["generator.hidden=8"] if tiny else [])]
         cfg = compose("synth", overrides)
-    synthesizer = build.unfitted_synthesizer(cfg, (1, 187, 0), tuple("NSVFQ"), N_RECORDS, padded=True)
+    synthesizer = build.unfitted_synthesizer(cfg, (1, 187), tuple("NSVFQ"), N_RECORDS, padded=True)
     synthesizer.record_counts.fill_(1)
     return synthesizer
 

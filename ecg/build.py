@@ -22,6 +22,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMon
 from pytorch_lightning.loggers import Logger
 
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
+from ecg.augmentation.insertion import insert, single_beats, waveforms, with_copies
 from ecg.augmentation.rhythm import RhythmSimulation
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
@@ -126,16 +127,25 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
             "will be predicted too often. Add loss.class_weights=none.",
             cfg.loss.class_weights,
         )
+    context = cfg.data.get("context", 0)
+    # Beats of the window kaggle have neither context nor features.
+    inserted_by = window if isinstance(window, CenteredWindow) and (context or balance.inserts) else None
     training = TrainingBeats(
-        beats,
+        waveforms(beats, inserted_by) if inserted_by else beats,
         split,
         source=source.name,
-        window=window.settings(),
+        window=inserted_by.of_leads if inserted_by else window,
         balance_to=cfg.augmentation.balance_to,
         fraction=cfg.augmentation.fraction,
         seed=cfg.seed,
         synthetic_set=Path(cfg.augmentation.beats) if cfg.augmentation.beats else None,
     )
+    balanced, copies = balance(training), None
+    if inserted_by and balanced is not None and len(balanced.label):
+        copies = insert(beats, split, inserted_by, balanced, cfg.seed)
+        if not context:
+            balanced, copies = single_beats(balanced, copies, split), None
+    rhythms = simulation(*with_copies(beats, split, copies), window.n_p_wave, cfg.seed)
     return BeatDataModule(
         beats,
         split,
@@ -145,19 +155,22 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
         batch_size=cfg.optimizer.batch_size,
         seed=cfg.seed,
         class_power=balance.class_power,
-        balanced=balance(training),
-        context=cfg.data.get("context", 0),
-        rhythms=simulation(beats, split, window.n_p_wave, cfg.seed),
+        balanced=balanced,
+        copies=copies,
+        context=context,
+        rhythms=rhythms,
     )
 
 
 def synthesis_data(cfg: DictConfig) -> BeatDataModule:
-    """The data module of a generator.
+    """The data module of a generator. Its beats are the waveforms of the leads, without features.
 
     Raises:
         UserError: the beats do not fit the protocol.
     """
     beats, split, source, window, protocol = _split_beats(cfg)
+    if isinstance(window, CenteredWindow):
+        beats, window = waveforms(beats, window), window.of_leads
     return BeatDataModule(
         beats,
         split,
@@ -183,7 +196,7 @@ def _split_beats(cfg: DictConfig) -> tuple[Beats, Split, Source, Window, Protoco
 
 def beat_set(data: BeatDataModule, positions: Positions) -> BeatSet:
     """The beats at `positions`, for the evaluation of synthetic beats."""
-    return BeatSet(data.beats.signal[positions], data.beats.rr[positions], data.labels[positions])
+    return BeatSet(data.beats.signal[positions], data.labels[positions])
 
 
 # -- models -------------------------------------------------------------------------------------------------------
@@ -295,17 +308,21 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     log.info("Training the classifier that evaluates the epochs of the generator")
     network = fit_classifier(beat_set(data, data.split.train), n_classes, evaluation_settings(cfg, data))
     evaluator = EpochEvaluator(network, *_compared_beats(data, cfg.seed), n_classes, cfg.fit.n_compared)
-    shape = (*data.beats.signal.shape[1:], data.beats.rr.shape[1])
-    made = unfitted_synthesizer(cfg, shape, classes, len(data.records), data.window.padded, evaluator)
+    _, n_channels, n_times = data.beats.signal.shape
+    made = unfitted_synthesizer(cfg, (n_channels, n_times), classes, len(data.records), data.window.padded, evaluator)
     positions = torch.from_numpy(data.split.train)
     training = [column[positions] for column in data.tensors]
-    made.generator.prepare(*training)
-    np.add.at(made.record_counts.numpy(), (training[2].numpy(), training[3].numpy()), 1)
+    signal, _, label, record = training
+    made.generator.prepare(signal, label, record)
+    if "N" in classes:
+        normal = data.tensors.label == classes.index("N")
+        made.generator.embed_records(data.tensors.signal[normal], data.tensors.record[normal])
+    np.add.at(made.record_counts.numpy(), (label.numpy(), record.numpy()), 1)
     beats = Batch(*(column[:PROBE] for column in training))
     require_step_memory(
         made.generator,
         lambda probe: [
-            probe.loss(player, probe.canvas.encode(beats.signal, beats.rr), beats.label, beats.record, 0)["loss"]
+            probe.loss(player, probe.canvas.encode(beats.signal), beats.label, beats.record, 0)["loss"]
             for player in probe.players
         ],
         min(cfg.fit.batch_size, len(positions)),
@@ -347,13 +364,13 @@ def evaluation_settings(cfg: DictConfig, data: BeatDataModule) -> FitSettings:
 
 def unfitted_synthesizer(
     cfg: DictConfig,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int],
     classes: Sequence[str],
     n_records: int,
     padded: bool,
     evaluator: EpochEvaluator | None = None,
 ) -> Synthesizer:
-    """A synthesizer before its fit, for beats of `shape` (C, T, R)."""
+    """A synthesizer before its fit, for beats of `shape` (C, T)."""
     optimizer = {name: cfg.generator[name] for name in ("lr", "beta1", "beta2")}
 
     def make() -> Generator:

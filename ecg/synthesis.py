@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,17 @@ from ecg.callbacks import Gallery, History, find_callback
 from ecg.checkpoints import load_weights
 from ecg.config.checks import check_synth
 from ecg.config.job import relative_to_folder
-from ecg.config.schema import SynthConfig
+from ecg.config.schema import Pairs, SynthConfig
 from ecg.config.stored import load_config
 from ecg.data import synthetic_set
 from ecg.data.aami import CLASSES
 from ecg.data.datamodule import BeatDataModule
-from ecg.data.rr_features import RR_FEATURES
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import Fidelity
 from ecg.evaluation.fidelity_evaluation import evaluate_fidelity
 from ecg.evaluation.networks import embed
+from ecg.evaluation.verdict import verdict
 from ecg.files import write_json
 from ecg.reading import read_json
 from ecg.reports.notices import SHARED_PATIENTS, SIMULATED
@@ -66,9 +66,9 @@ class Fitted:
         generator: settings of the generator.
         classes: names of the classes.
         counts: training beats of each class.
-        shape: C, T and R of the beats.
+        shape: C and T of the beats.
         padded: whether the window pads beats.
-        n_records: number of records.
+        records: names of the records.
         sfreq: sampling rate of the beats in Hz.
         source: name of the source of the beats.
         window: settings of the window.
@@ -80,9 +80,9 @@ class Fitted:
     generator: dict[str, Any]
     classes: list[str]
     counts: dict[str, int]
-    shape: tuple[int, int, int]
+    shape: tuple[int, int]
     padded: bool
-    n_records: int
+    records: list[str]
     sfreq: float
     source: str
     window: dict[str, Any]
@@ -92,11 +92,11 @@ class Fitted:
 
     def problem(self) -> str | None:
         """What is wrong with the values; None if they are valid."""
-        c, t, r = self.shape
-        if not (1 <= c <= 2 and 1 <= t <= MAX_TIMES and r in (0, len(RR_FEATURES))):
-            return f"the shape of the beats is {c} x {t} with {r} RR features"
-        if not 1 <= self.n_records <= MAX_RECORDS:
-            return f"the number of records is {self.n_records}"
+        c, t = self.shape
+        if not (1 <= c <= 2 and 1 <= t <= MAX_TIMES):
+            return f"the shape of the beats is {c} x {t}"
+        if not 1 <= len(set(self.records)) == len(self.records) <= MAX_RECORDS:
+            return f"there are {len(self.records)} records, {len(set(self.records))} of them different"
         if not self.classes or len(set(self.classes)) < len(self.classes) or not set(self.classes) <= set(CLASSES):
             return f"the classes are {', '.join(self.classes) or 'empty'}"
         return None if self.counts.keys() == set(self.classes) else "the counts are not those of the classes"
@@ -186,7 +186,7 @@ def read_generator(folder: Path, cfg: DictConfig) -> tuple[Synthesizer, dict[str
     check_synth(stored)
     fitted = read_fitted(folder)
     stored.seed, stored.trainer.accelerator = cfg.seed, cfg.trainer.accelerator
-    synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, fitted.n_records, fitted.padded)
+    synthesizer = build.unfitted_synthesizer(stored, fitted.shape, fitted.classes, len(fitted.records), fitted.padded)
     return synthesizer, asdict(fitted), load_best(folder, synthesizer)
 
 
@@ -260,8 +260,7 @@ def _sample(synthesizer: Synthesizer, n_classes: int, n: int) -> BeatSet:
     """n beats of each class, with another seed than the beats that chose the epoch."""
     label = torch.arange(n_classes).repeat_interleave(n)
     chunks = list(synthesizer.draw(label, seed=synthesizer.seed + 2))
-    signal, rr = (torch.cat(parts).numpy() for parts in zip(*chunks, strict=True))
-    return BeatSet(signal, rr, label.numpy())
+    return BeatSet(torch.cat([chunk.signal for chunk in chunks]).numpy(), label.numpy())
 
 
 def fit_warnings(history: Mapping[str, list[float]]) -> list[str]:
@@ -296,7 +295,7 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> Fitted:
         counts=dict(zip(split.classes, data.class_counts().tolist(), strict=True)),
         shape=_shape(data),
         padded=data.window.padded,
-        n_records=len(data.records),
+        records=data.records.tolist(),
         sfreq=beats.sfreq,
         source=data.source.name,
         window=data.window.settings(),
@@ -306,10 +305,10 @@ def _fitted(cfg: DictConfig, data: BeatDataModule) -> Fitted:
     )
 
 
-def _shape(data: BeatDataModule) -> tuple[int, int, int]:
-    """(C, T, R) of the beats."""
+def _shape(data: BeatDataModule) -> tuple[int, int]:
+    """(C, T) of the beats."""
     _, c, t = data.beats.signal.shape
-    return c, t, data.beats.rr.shape[1]
+    return c, t
 
 
 def write_synthetic_set(
@@ -328,18 +327,20 @@ def write_synthetic_set(
         raise UserError("No class is smaller than synth.balance_to. Set the numbers with synth.per_class={...}.")
     _require_space(run, sum(wanted.values()), tuple(fitted["shape"]), csv=cfg.synth.csv)
     label = torch.cat([torch.full((n,), classes.index(name)) for name, n in wanted.items()])
+    weight = record_weight(cfg, synthesizer, fitted["records"], list(wanted))
     provenance = {
         **{key: value for key, value in fitted.items() if key not in ("shape", "counts", "padded")},
         "checkpoint": {
             "path": relative_to_folder(str(checkpoint), run.folder),
             "sha256": synthetic_set.sha256(checkpoint),
         },
+        "pairs": cfg.synth.pairs.value,
         "seed": cfg.seed,
         "run": run.provenance,
     }
     return synthetic_set.write_set(
         run.folder / "synthetic",
-        _chunks(synthesizer, label),
+        _chunks(synthesizer, label, weight),
         n=len(label),
         shape=tuple(fitted["shape"]),
         provenance=provenance,
@@ -357,10 +358,10 @@ def require_space(cfg: DictConfig, run: Run, data: BeatDataModule) -> None:
     _require_space(run, sum(requested_beats(cfg, counts).values()), _shape(data), csv=cfg.synth.csv)
 
 
-def _require_space(run: Run, n: int, shape: tuple[int, int, int], csv: bool) -> None:
-    c, t, r = shape
+def _require_space(run: Run, n: int, shape: tuple[int, int], csv: bool) -> None:
+    c, t = shape
     # The arrays are written twice, first as they are, then into one file.
-    n_bytes = n * (2 * 4 * (c * t + r) + (CSV_BYTES * c * t if csv else 0))
+    n_bytes = n * (2 * 4 * c * t + (CSV_BYTES * c * t if csv else 0))
     remedy = "Decrease synth.per_class, or choose another folder with hydra.run.dir=FOLDER."
     require_disk(n_bytes, run.folder, f"{n:,} synthetic beats", remedy)
 
@@ -377,14 +378,49 @@ def requested_beats(cfg: DictConfig, counts: Mapping[str, int]) -> dict[str, int
     return missing_beats(counts, cfg.synth.balance_to, 1.0)
 
 
-def _chunks(synthesizer: Synthesizer, label: Tensor) -> Iterator[synthetic_set.Chunk]:
+def record_weight(cfg: DictConfig, synthesizer: Synthesizer, records: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """Relative frequency (n_classes, n_records) of each record among the synthetic beats of a class.
+
+    Args:
+        cfg: the configuration.
+        synthesizer: the fitted synthesizer.
+        records: names of its records.
+        wanted: classes of the synthetic beats.
+
+    Raises:
+        UserError: a class cannot be drawn for the requested records.
+    """
+    counts, known = synthesizer.record_counts, synthesizer.generator.known_records
+    can_draw = counts > 0 if known is None else (counts > 0) | known  # (n_classes, n_records)
+    remedy = "" if known is not None else " A generator with generator.embedding=normal_beats can draw other pairs."
+    if cfg.synth.record is not None:
+        if cfg.synth.record not in records:
+            raise UserError(
+                f"synth.record is {cfg.synth.record}, which is not a record of this generator: {', '.join(records)}."
+            )
+        column = records.index(cfg.synth.record)
+        weight = torch.zeros_like(counts)
+        weight[:, column] = can_draw[:, column].float()
+        problem = f"for record {cfg.synth.record}, which has none among the training beats, and too few normal beats"
+    elif cfg.synth.pairs == Pairs.unseen:
+        weight = ((counts == 0) & can_draw & (counts.sum(dim=0) > 0)).float()
+        problem = "for a training record without it: each has the class, or too few normal beats"
+    else:
+        return counts
+    for name in wanted:
+        if not weight[synthesizer.classes.index(name)].any():
+            raise UserError(f"This generator cannot draw beats of class {name} {problem}.{remedy}")
+    return weight
+
+
+def _chunks(synthesizer: Synthesizer, label: Tensor, weight: Tensor) -> Iterator[synthetic_set.Chunk]:
     index = np.array([CLASSES.index(name) for name in synthesizer.classes])
     start = 0
     # Another seed than that of the beats that chose the epoch and of the evaluated ones.
-    for signal, rr in synthesizer.draw(label, seed=synthesizer.seed + 1):
+    for signal, record in synthesizer.draw(label, synthesizer.seed + 1, weight):
         part = label[start : start + len(signal)].numpy()
         start += len(signal)
-        yield synthetic_set.Chunk(signal.numpy(), rr.numpy(), index[part])
+        yield synthetic_set.Chunk(signal.numpy(), index[part], record.numpy())
 
 
 # -- report -------------------------------------------------------------------------------------------------------
@@ -454,6 +490,7 @@ def _print_gates(result: SynthesisResult, simulated: bool) -> None:
         title = fidelity.measures[gate.measure].title
         table.add_row(title, gate.class_name or "all", f"{gate.reached:.3g}", gate.bound, outcome)
     console.print(table)
+    console.print(" ".join(verdict(fidelity)))
     for sentence in [*result.warnings, *([SIMULATED] if simulated else [])]:
         console.print(sentence, style="bold yellow", soft_wrap=True)
     if result.best_epoch is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,18 @@ from ecg.generators.generator import Generator
 
 GALLERY_SAMPLES = 3  # beats of each class that are kept after each epoch
 CHUNK = 1024  # beats that are sampled at once; larger chunks need more memory and are not faster
+
+
+class DrawnBeats(NamedTuple):
+    """m sampled beats.
+
+    Attributes:
+        signal: (m, C, T) float32, on the CPU.
+        record: (m,) int64, index of the record that each beat was drawn for.
+    """
+
+    signal: Tensor
+    record: Tensor
 
 
 class Synthesizer(DivergenceCheck):
@@ -77,7 +89,7 @@ class Synthesizer(DivergenceCheck):
         player = order[self.global_step % len(order)]
         for name in self.players:
             getattr(self.generator, name).requires_grad_(name == player)
-        real = self.generator.canvas.encode(batch.signal, batch.rr)
+        real = self.generator.canvas.encode(batch.signal)
         logs = self.generator.loss(player, real, batch.label, batch.record, self.global_step)
         gradient_norm = self._update(player, logs["loss"])
         values = {f"train/{player}_{name}": value.detach() for name, value in logs.items()}
@@ -133,30 +145,32 @@ class Synthesizer(DivergenceCheck):
         if batch_idx or self.evaluator is None:
             return
         label = torch.arange(len(self.classes)).repeat_interleave(self.n_compared)
-        signal, rr = (torch.cat(chunks) for chunks in zip(*self.draw(label, seed=self.seed), strict=True))
+        signal = torch.cat([drawn.signal for drawn in self.draw(label, seed=self.seed)])
         by_class = signal[:, 0].unflatten(0, (len(self.classes), -1))  # (n_classes, n_compared, T)
         self.gallery_samples = by_class[:, :GALLERY_SAMPLES].clone()
-        beats = BeatSet(signal=signal.numpy(), rr=rr.numpy(), label=label.numpy())
+        beats = BeatSet(signal=signal.numpy(), label=label.numpy())
         for name, value in self.evaluator.evaluate(beats).items():
             # The processes draw the same beats, but need not agree in the last digit, and all choose the best epoch.
             self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1, sync_dist=True)
 
     @torch.inference_mode()
-    def draw(self, label: Tensor, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields chunks of sampled beats: signals (m, C, T) and RR features (m, R), float32 on the CPU.
+    def draw(self, label: Tensor, seed: int, record_weight: Tensor | None = None) -> Iterator[DrawnBeats]:
+        """Yields chunks of sampled beats.
 
         Args:
             label: (n,) class of each beat.
             seed: seed of the noise and of the records; the same seed and labels give the same beats.
+            record_weight: (n_classes, n_records) relative frequency of each record among the beats of a class; None
+                for that of the training beats.
         """
         rng = torch.Generator(self.device).manual_seed(seed)
+        weight = self.record_counts if record_weight is None else record_weight.to(self.device)
         self.generator.eval()
         for chunk in label.to(self.device).split(CHUNK):
-            record = torch.multinomial(self.record_counts[chunk], 1, generator=rng)[:, 0]  # (m,)
+            record = torch.multinomial(weight[chunk], 1, generator=rng)[:, 0]  # (m,)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.reduced_precision):
                 canvas = self.generator.sample(chunk, record, rng)
-            signal, rr = self.generator.canvas.decode(canvas)
-            yield signal.float().cpu(), rr.float().cpu()
+            yield DrawnBeats(self.generator.canvas.decode(canvas).float().cpu(), record.cpu())
         self.generator.train()
 
 

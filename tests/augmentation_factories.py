@@ -27,11 +27,12 @@ from ecg.data.protocols.protocol import Split
 from ecg.data.protocols.random_split import RandomSplit
 from ecg.data.simulated import Simulated
 from ecg.data.synthetic_set import Chunk, beat_locations, write_set
-from ecg.data.window import KaggleWindow
+from ecg.data.window import KaggleWindow, Window
 
 # -- balance ------------------------------------------------------------------------------------------------------
 
 BALANCES = SCHEMAS["augmentation/balance"]
+KAGGLE = KaggleWindow(lead="first")
 PER_CLASS = {0: 60, 1: 6, 2: 20, 3: 4, 4: 5}
 
 
@@ -50,13 +51,14 @@ def make_training(
     fraction: float = 1.0,
     seed: int = 0,
     synthetic_set: Path | None = None,
+    window: Window = KAGGLE,
 ) -> TrainingBeats:
     """The training beats of `beats`: those at `train`, by default every second one."""
     beats = make_beats(6, PER_CLASS, n_times=16) if beats is None else beats
     index = np.arange(len(beats))
     positions = index[::2] if train is None else np.array(train)
     split = Split(positions, index[1::4], index[3::4], tuple(classes), by_patient=False)
-    return TrainingBeats(beats, split, "simulated", {"name": "kaggle"}, balance_to, fraction, seed, synthetic_set)
+    return TrainingBeats(beats, split, "simulated", window, balance_to, fraction, seed, synthetic_set)
 
 
 def make_arrays_training(
@@ -77,13 +79,15 @@ def make_arrays_training(
 
 def make_set(folder: Path, training: TrainingBeats, n: int, **provenance: Any) -> Path:
     """A synthetic set with n beats of noise for each class, fitted on the training beats."""
-    shape, m = (*training.signal.shape[1:], training.rr.shape[1]), n * len(CLASSES)
-    signal = np.random.default_rng(5).random((m, *shape[:2]), dtype=np.float32)
-    chunk = Chunk(signal, np.ones((m, shape[2]), np.float32), np.arange(m) % len(CLASSES))
+    shape, m = training.signal.shape[1:], n * len(CLASSES)
+    signal = np.random.default_rng(5).random((m, *shape), dtype=np.float32)
+    records = np.unique(training.beats.record).tolist()
+    chunk = Chunk(signal, np.arange(m) % len(CLASSES), np.arange(m) % len(records))
     known = {
         "classes": list(training.split.classes),
         "source": training.source,
-        "window": training.window,
+        "window": training.window.settings(),
+        "records": records,
         "fitted_on": beat_locations(training.beats, training.split.train),
         "chosen_on": beat_locations(training.beats, training.split.validation),
         "generator": "none",

@@ -19,14 +19,14 @@ def make_beat_set(n: int, seed: int, n_classes: int = 2) -> BeatSet:
     signal = np.exp(-t) + 0.3 * rng.uniform(0.7, 1.3, (n, 1)) * np.exp(-(((t - 8) / 2) ** 2))
     signal += label[:, None] * 0.6 * np.exp(-(((t - 14) / 1.5) ** 2)) + 0.03 * rng.standard_normal((n, N_TIMES))
     signal[t >= rng.integers(18, 24, n)[:, None]] = 0
-    return BeatSet(signal[:, None].astype(np.float32), np.zeros((n, 0), np.float32), label)
+    return BeatSet(signal[:, None].astype(np.float32), label)
 
 
 def make_bad_beats(train: BeatSet) -> dict[str, BeatSet]:
     """Beats that are not like the beats of `train`, by name; `train` has the classes 0 and 1."""
 
     def with_signal(signal: NDArray[np.float64] | NDArray[np.float32]) -> BeatSet:
-        return BeatSet(signal.astype(np.float32), train.rr, train.label)
+        return BeatSet(signal.astype(np.float32), train.label)
 
     first = np.array([train.label.tolist().index(c) for c in (0, 1)])
     return {

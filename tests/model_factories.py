@@ -57,22 +57,27 @@ def make(settings: dict[str, Any], **arguments: Any) -> Any:
 
 def make_window_beats(window: str, n: int = 12, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Signals (n, C, T) and RR features (n, R) with the properties of a window."""
+    rr = rr_features(np.cumsum(np.random.default_rng(seed).uniform(0.5, 1.5, n)))
+    return make_signals(window, n, seed), torch.from_numpy(rr if window == "centered" else rr[:, :0])
+
+
+def make_signals(window: str, n: int = 12, seed: int = 0) -> Tensor:
+    """Signals (n, C, T) with the properties of a window."""
     rng = np.random.default_rng(seed)
     if window == "centered":
-        rr = rr_features(np.cumsum(rng.uniform(0.5, 1.5, n)))
-        return torch.randn(n, 2, 192, generator=torch.Generator().manual_seed(seed)), torch.from_numpy(rr)
+        return torch.randn(n, 2, 192, generator=torch.Generator().manual_seed(seed))
     signal = torch.from_numpy(rng.random((n, 1, 187), dtype=np.float32)) * 0.8 + 0.1
     signal = (signal * 300).round() / 300  # 300 steps of an ADC
     for i, length in enumerate(rng.integers(40, 180, n)):
         signal[i, 0, 0], signal[i, 0, 5], signal[i, 0, length:] = 1, 0, 0
-    return signal, torch.zeros(n, 0)
+    return signal
 
 
 def make_canvas(window: str) -> Canvas:
     """The fitted canvas of the beats of `make_window_beats`."""
-    signal, rr = make_window_beats(window)
-    canvas = Canvas(signal.shape[1], signal.shape[2], rr.shape[1], padded=window == "kaggle")
-    canvas.fit(signal, rr)
+    signal = make_signals(window)
+    canvas = Canvas(signal.shape[1], signal.shape[2], padded=window == "kaggle")
+    canvas.fit(signal)
     return canvas
 
 
@@ -111,7 +116,7 @@ def make_synthesizer(generator: str = "lstm_gan", evaluator: Any = None, **overr
     settings = {**variants("generator")[generator], **overrides}
     made: Generator = make(settings, canvas=canvas, n_classes=2, n_records=2)
     label = torch.arange(12) % 2
-    made.prepare(*make_window_beats("kaggle"), label, label)
+    made.prepare(make_signals("kaggle"), label, label)
     return Synthesizer(
         made,
         ("N", "V"),
@@ -128,4 +133,6 @@ def make_synthesizer(generator: str = "lstm_gan", evaluator: Any = None, **overr
 def make_synthesis_loader(n_batches: int) -> DataLoader[Batch]:
     """Batches of 12 beats for `make_synthesizer`."""
     label = torch.arange(12) % 2
-    return make_loader([Batch(*make_window_beats("kaggle", seed=i), label, label) for i in range(n_batches)])
+    return make_loader(
+        [Batch(make_signals("kaggle", seed=i), torch.zeros(12, 0), label, label) for i in range(n_batches)]
+    )

@@ -158,7 +158,7 @@ def make_beat_set(counts: tuple[int, ...] = (40,) * 5, seed: int = 0, channels: 
     t = np.arange(N_TIMES)
     bump = np.exp(-((t - 10 - 8 * label[:, None]) ** 2) / 20) * rng.uniform(0.8, 1, (len(label), 1))
     signal = bump[:, None] + 0.02 * rng.normal(size=(len(label), channels, N_TIMES))
-    return BeatSet(signal.astype(np.float32), np.zeros((len(label), 0), np.float32), label.astype(np.int64))
+    return BeatSet(signal.astype(np.float32), label.astype(np.int64))
 
 
 def make_embedding(beats: BeatSet) -> NDArray[np.float64]:

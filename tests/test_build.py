@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
@@ -82,11 +83,45 @@ def test_every_generator_fits_and_samples(generator: str, window: str, tmp_path:
     build.synthesis_trainer(cfg, make_run(tmp_path)).fit(synthesizer, data)
     chunks = list(synthesizer.draw(torch.tensor([0, 1, 2, 3, 4] * 220), seed=0))
     assert [len(signal) for signal, _ in chunks] == [1024, 76]
-    for signal, rr in chunks:
+    for signal, record in chunks:
         assert signal.shape[1:] == data.beats.signal.shape[1:]
-        assert rr.shape[1:] == data.beats.rr.shape[1:]
         assert torch.isfinite(signal).all()
-        assert torch.isfinite(rr).all()
+        assert (record < len(data.records)).all()
+
+
+IN_CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "augmentation.rhythm.fraction=0.5"]
+
+
+@pytest.mark.parametrize("name", ["oversample", "smote", "fusion"])
+def test_added_beats_in_context_are_in_copies_of_their_records(name: str, cache_dir: Path) -> None:
+    plain, data = (
+        build.classification_data(tiny("train", cache_dir, *IN_CONTEXT, f"augmentation={option}"))
+        for option in ("none", name)
+    )
+    added = data.class_counts() - plain.class_counts()
+    assert added[data.split.classes.index("F")] > 0
+    assert len(data.train_dataloader()) == len(plain.train_dataloader())
+    for loader in ("val_dataloader", "test_dataloader"):
+        for batch, expected in zip(getattr(data, loader)(), getattr(plain, loader)(), strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(batch, expected, strict=True))
+    held_out = {*plain.split.validation.tolist(), *plain.split.test.tolist()}
+    assert not held_out & set(data.train_positions.tolist())
+    # Copies and recorded beats are used equally often, so the patients remain equally frequent.
+    sequences = data.train_dataloader().dataset
+    weight = torch.from_numpy(sequences.weight)[: len(sequences.starts)]
+    originals = data.tensors.record[sequences.starts] < len(data.records)
+    assert originals.sum() < len(originals)
+    recorded_rhythm = 0.5  # the fraction of the sequences
+    assert weight.sum() / recorded_rhythm == pytest.approx(float(originals.sum()), rel=0.01)
+
+
+def test_added_waveforms_of_single_beats_have_the_features_of_their_record(cache_dir: Path) -> None:
+    data = build.classification_data(tiny("train", cache_dir, "augmentation=fusion"))
+    assert data.balanced is not None
+    assert data.balanced.signal.shape[1:] == data.beats.signal.shape[1:]
+    assert data.balanced.rr.shape[1:] == data.beats.rr.shape[1:]
+    mean = data.beats.rr[data.split.train].mean(axis=0)
+    np.testing.assert_allclose(data.balanced.rr.mean(axis=0), mean, rtol=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +283,7 @@ def test_a_generator_that_does_not_fit_into_memory_is_refused_before_it_is_creat
     cfg = tiny("synth", cache_dir, f"generator={generator}")
     cfg.generator.hidden = 4096
     with pytest.raises(UserError, match=r"parameters in training need about .* Decrease generator\.hidden"):
-        build.unfitted_synthesizer(cfg, (2, 192, 8), ["N", "S"], 3, padded=False)
+        build.unfitted_synthesizer(cfg, (2, 192), ["N", "S"], 3, padded=False)
 
 
 def test_the_estimate_of_the_memory_changes_neither_the_network_nor_the_random_numbers() -> None:

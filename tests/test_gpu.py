@@ -17,6 +17,7 @@ from model_factories import (
     defaults,
     make,
     make_canvas,
+    make_signals,
     make_synthesizer,
     make_trainer,
     make_window_beats,
@@ -110,16 +111,16 @@ def test_a_step_of_a_generator_stays_on_the_gpu(name: str, window: str, monkeypa
     monkeypatch.setattr(LSTMGAN, "_by_class", by_class)
     monkeypatch.setattr(nn.LSTM, "forward", lstm_step)
     generator = make(GENERATORS[name], canvas=make_canvas(window), n_classes=3, n_records=4)
-    beats = make_window_beats(window)
-    generator.prepare(*beats, LABEL, RECORD)
+    beats = make_signals(window)
+    generator.prepare(beats, LABEL, RECORD)
     with fake_cuda(), cuda_autocast():
         move_to_fake_cuda(generator)
-        signal, rr, label, record = on_fake_cuda((*beats, LABEL, RECORD))
-        real = generator.canvas.encode(signal, rr)
+        signal, label, record = on_fake_cuda((beats, LABEL, RECORD))
+        real = generator.canvas.encode(signal)
         for step, player in enumerate(generator.players):
             assert generator.loss(player, real, label, record, step)["loss"].device == DEVICE
         assert len(reads) <= len(generator.players)
-        assert generator.canvas.decode(generator.sample(label, record))[0].device == DEVICE
+        assert generator.canvas.decode(generator.sample(label, record)).device == DEVICE
 
 
 def test_an_lstm_is_computed_in_float32_on_a_gpu_only() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from programs import TINY_SYNTH, folders, run
 
+from ecg.data.aami import CLASSES
 from ecg.data.synthetic_set import read_set
 from ecg.synthesis import fit_warnings
 
@@ -28,9 +29,10 @@ def inspected(folder: Path, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def fit(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
-    """Run folder of two epochs of wgan_gp."""
+    """Run folder of two epochs of wgan_gp, which embeds records by their normal beats."""
     tmp_path = tmp_path_factory.mktemp("fit")
     overrides = [*TINY_SYNTH, *DATA, "logger=none", "generator=wgan_gp", "trainer.max_epochs=2", FEW]
+    overrides += ["generator.embedding=normal_beats"]
     overrides += ["protocol.keep={N: 0.05, V: 0.3, Q: 0.5}"]
     ended = run("synth", *overrides, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
@@ -42,7 +44,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 def test_the_set_records_the_beats_it_was_fitted_on(fit: Path) -> None:
     found = read_set(fit)
     assert found.provenance["counts"] == {"S": 40, "F": 3}
-    assert found.signal.shape == (43, 2, 192)
+    assert found.signal.shape == (43, 1, 192)
     assert (np.bincount(found.label, minlength=5) == [0, 40, 0, 3, 0]).all()
     fitted, chosen = found.provenance["fitted_on"], found.provenance["chosen_on"]
     assert not set(fitted["patients"]) & set(chosen["patients"])
@@ -115,6 +117,72 @@ def test_a_checkpoint_samples_more_beats_and_the_same_for_the_same_seed(fit: Pat
     np.testing.assert_array_equal(read_set(tmp_path / "b").signal, read_set(fit).signal)
     assert read_set(tmp_path / "c").provenance["counts"] == {"S": 50, "F": 3}
     assert read_set(tmp_path / "c").provenance["fitted_on"] == read_set(fit).provenance["fitted_on"]
+
+
+def drawn(fit: Path, folder: Path, *overrides: str) -> tuple[list[str], list[str]]:
+    """Records of more beats of the generator, by class V and S."""
+    ended = run("synth", f"checkpoint={fit}", "logger=none", *overrides, f"hydra.run.dir={folder}")
+    assert ended.returncode == 0, ended.stderr
+    found = read_set(folder)
+    names = np.array(found.provenance["records"])[found.record]
+    of_v, of_s = (names[found.label == CLASSES.index(name)].tolist() for name in "VS")
+    return of_v, of_s
+
+
+@pytest.mark.slow
+def test_beats_are_drawn_for_seen_pairs_unseen_pairs_or_one_record(fit: Path, tmp_path: Path) -> None:
+    wanted = "synth.per_class={V: 60, S: 60}"
+    provenance = read_set(fit).provenance
+    training = set(provenance["fitted_on"]["samples"])
+    seen = drawn(fit, tmp_path / "seen", wanted)
+    unseen = drawn(fit, tmp_path / "unseen", wanted, "synth.pairs=unseen")
+    for of_seen, of_unseen in zip(seen, unseen, strict=True):
+        assert set(of_seen) | set(of_unseen) <= training
+        assert not set(of_seen) & set(of_unseen)
+    other = next(record for record in provenance["records"] if record not in training)
+    assert set(drawn(fit, tmp_path / "one", wanted, f"synth.record={other}")[0]) == {other}
+
+
+@pytest.mark.slow
+def test_records_that_the_generator_cannot_draw_are_one_message(fit: Path, tmp_path: Path) -> None:
+    cases = [
+        (["synth.record=999"], "synth.record is 999, which is not a record of this generator"),
+        (["synth.pairs=unseen"], "cannot draw beats of class N for a training record without it"),
+    ]
+    for i, (overrides, message) in enumerate(cases):
+        few = ["synth.per_class={N: 4}", "logger=none", f"hydra.run.dir={tmp_path}/{i}"]
+        assert message in run("synth", f"checkpoint={fit}", *few, *overrides).message
+
+
+@pytest.mark.slow
+def test_beats_in_context_can_be_synthetic(tmp_path: Path, cache_dir: Path) -> None:
+    beats = ["data.n_patients=12", "data.minutes=3", "data.leads=2", "data.before=0.35", "data.after=0.55"]
+    beats += ["protocol.classes=[N,S,V,F]", "logger=none"]
+    few = ["trainer.max_epochs=1", "synth.per_class={S: 900, F: 900}", "generator.embedding=normal_beats"]
+    ended = run("synth", *TINY_SYNTH, *beats, *few, f"hydra.run.dir={tmp_path}/synth", f"paths.cache_dir={cache_dir}")
+    assert ended.returncode == 0, ended.stderr
+    train = [
+        "data.features=rhythm_and_shape",
+        "data.context=5",
+        "augmentation=gan",
+        f"augmentation.beats={tmp_path}/synth",
+    ]
+    train += ["model.hidden=8", "trainer.max_epochs=1", "trainer.accelerator=cpu", "n_bootstrap=20"]
+    ended = run("train", *beats, *train, *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"gan: [\d,]+ S, [\d,]+ F beats added", (tmp_path / "run" / "report.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["synth.pairs=unseen", "generator=lstm_gan"], "needs a generator that embeds records by their normal beats"),
+        (["synth.pairs=unseen"], "Add generator.embedding=normal_beats"),
+        (["synth.pairs=unseen", "synth.record=1"], "synth.pairs=unseen and synth.record exclude each other"),
+    ],
+)
+def test_pairs_that_no_generator_can_draw_are_one_message(overrides: list[str], message: str, tmp_path: Path) -> None:
+    assert message in run("synth", "logger=none", *overrides, f"hydra.run.dir={tmp_path}/run").message
 
 
 @pytest.mark.parametrize(

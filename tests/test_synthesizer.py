@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit() -> None:
 def test_drawn_beats_depend_on_labels_and_seed_only() -> None:
     synthesizer = make_synthesizer("wgan_gp")
     label = torch.arange(10) % 2
-    first, same, other = (torch.cat([signal for signal, _ in synthesizer.draw(label, seed)]) for seed in (1, 1, 2))
+    first, same, other = (torch.cat([drawn.signal for drawn in synthesizer.draw(label, seed)]) for seed in (1, 1, 2))
     assert first.shape == (10, 1, 187)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -129,7 +129,7 @@ def test_records_of_drawn_beats_follow_their_counts_in_the_training_beats(monkey
 
     monkeypatch.setattr(synthesizer.generator, "sample", spy)
     label = torch.arange(2000) % 2
-    assert sum(len(signal) for signal, _ in synthesizer.draw(label, seed=0)) == 2000
+    assert sum(len(drawn.signal) for drawn in synthesizer.draw(label, seed=0)) == 2000
     record = torch.cat(records)
     assert record[label == 0].float().mean() == pytest.approx(0.5, abs=0.05)
     assert (record[label == 1] == 1).all()

@@ -85,8 +85,8 @@ def joint_gradients(name: str, step: int, weights: dict[str, Tensor]) -> dict[st
     for rank in (0, 1):
         process: Any = SimpleNamespace(current_epoch=0, global_rank=rank)
         BatchSeed(0).on_train_batch_start(process, process, None, step)
-        signal, rr, label, record = make_batch(step, rank)
-        real = generator.canvas.encode(signal, rr)
+        signal, _, label, record = make_batch(step, rank)
+        real = generator.canvas.encode(signal)
         (generator.loss(player, real, label, record, step)["loss"] / 2).backward()
     return {n: p.grad for n, p in generator.named_parameters() if p.grad is not None}
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ecg.config.job import sweep_name
 from ecg.config.ranges import Range
 from ecg.config.run_name import check_run_name
-from ecg.config.schema import CLASSES, Features, WindowName
+from ecg.config.schema import CLASSES, Features, Pairs, RecordEmbedding, WindowName
 from ecg.data.databases import DATABASES
 from ecg.errors import UserError
 
@@ -43,9 +43,18 @@ def check_synth(cfg: DictConfig) -> None:
         )
     if cfg.checkpoint and cfg.resume:
         raise UserError("checkpoint and resume exclude each other: checkpoint samples beats, resume continues a fit.")
-    _require_single_beats(
-        cfg, "{key} is {value}. Generators make single beats of one lead with RR features: use {key}={default}."
-    )
+    if cfg.data.window == WindowName.kaggle:
+        _require_single_beats(cfg, "{key} is {value}, which needs data.window=centered.")
+    if cfg.synth.pairs == Pairs.unseen:
+        if cfg.synth.record is not None:
+            raise UserError(
+                "synth.pairs=unseen and synth.record exclude each other: one record needs no choice of pairs."
+            )
+        if not cfg.checkpoint and cfg.generator.get("embedding") != RecordEmbedding.normal_beats:
+            raise UserError(
+                "synth.pairs=unseen needs a generator that embeds records by their normal beats. Add "
+                "generator.embedding=normal_beats; lstm_gan does not have it."
+            )
     if cfg.synth.csv and not cfg.checkpoint and cfg.data.window != WindowName.kaggle:
         raise UserError(
             f"synth.csv=true needs beats of the window kaggle, and data.window is {cfg.data.window}. "
@@ -171,10 +180,10 @@ def _check_context(cfg: DictConfig) -> None:
         return
     if not {"N", "S", "V"} <= set(cfg.protocol.classes):
         raise UserError(f"data.context is {data.context}, which needs the classes N, S and V in protocol.classes.")
-    if not getattr(OmegaConf.get_type(augmentation.balance), "keeps_beats", False):
+    if not getattr(OmegaConf.get_type(augmentation.balance), "in_context", False):
         raise UserError(
-            f"data.context is {data.context}, and this balance method adds, removes or samples single beats. Use "
-            "augmentation/balance=none."
+            f"data.context is {data.context}, and this balance method removes or samples single beats. Use "
+            "augmentation/balance=none, oversample, smote, fusion or gan."
         )
     transforms = augmentation.transforms
     for key in ("mixup.limit", "cutmix.limit", "resample.warp"):
@@ -233,6 +242,12 @@ def _check_augmentation(cfg: DictConfig) -> None:
         raise UserError(
             "augmentation=gan needs a synthetic set. Make one with: python synth.py "
             f"data={cfg.data.name} protocol={cfg.protocol.name}; then add augmentation.beats=RUN_DIR."
+        )
+    needed = getattr(OmegaConf.get_type(augmentation.balance), "needs_classes", ())
+    if missing := [name for name in needed if name not in cfg.protocol.classes]:
+        raise UserError(
+            f"augmentation=fusion needs the classes {', '.join(needed)} in protocol.classes, which lacks "
+            f"{', '.join(missing)}."
         )
     # A sweep over augmentation=none,gan gives augmentation.beats to every job.
     if augmentation.beats and not uses_set and not sweep_name():

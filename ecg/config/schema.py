@@ -31,6 +31,7 @@ class WindowName(StrEnum):
 class Features(StrEnum):
     """Features of a beat that are computed from its record."""
 
+    none = "none"
     rr = "rr"  # eight RR features
     rhythm_and_shape = "rhythm_and_shape"  # rhythm features, and features of P wave and shape of each lead
 
@@ -42,6 +43,20 @@ class ClassWeights(StrEnum):
     fourth_root = "fourth_root"  # (n_max / n) ** 0.25
     log = "log"  # 1 + ln(n_max / n)
     inverse = "inverse"  # n_max / n
+
+
+class RecordEmbedding(StrEnum):
+    """What a generator is conditioned on besides the class."""
+
+    record = "record"  # a learned embedding of each record
+    normal_beats = "normal_beats"  # an embedding of the record's normal beats
+
+
+class Pairs(StrEnum):
+    """Pairs of class and record that synthetic beats are drawn for."""
+
+    seen = "seen"  # as often as among the training beats
+    unseen = "unseen"  # those without training beats
 
 
 class GeneratorOver(StrEnum):
@@ -76,7 +91,7 @@ class DataConfig:
     difference: bool = key(True, "second channel of each lead (centered): the beat minus the record's median beat")
     leads: int = key(1, "leads (centered); a second lead that a record does not have is zero", at_least=1, at_most=2)
     features: Features = key(
-        Features.rr, "rr | rhythm_and_shape (centered); the latter use the whole record, without labels"
+        Features.rr, "none | rr | rhythm_and_shape (centered); the latter use the whole record, without labels"
     )
     causal: bool = key(False, "a beat is independent of later beats (rhythm_and_shape, context)")
     context: int = key(
@@ -250,6 +265,7 @@ class BalanceConfig:
     """How the class imbalance of the training beats is corrected."""
 
     uses_synthetic_set: ClassVar[bool] = False
+    in_context: ClassVar[bool] = False  # whether it neither removes nor samples beats, which are a context of others
 
     _target_: str = MISSING
 
@@ -258,7 +274,7 @@ class BalanceConfig:
 class NoBalanceConfig(BalanceConfig):
     """The training beats are used as they are."""
 
-    keeps_beats: ClassVar[bool] = True  # whether the training beats are used as they are
+    in_context: ClassVar[bool] = True
 
     _target_: str = "ecg.augmentation.balance.none.NoBalance"
 
@@ -266,6 +282,8 @@ class NoBalanceConfig(BalanceConfig):
 @dataclass
 class OversampleConfig(BalanceConfig):
     """Repeats beats of the smaller classes."""
+
+    in_context: ClassVar[bool] = True
 
     _target_: str = "ecg.augmentation.balance.oversample.Oversample"
 
@@ -281,6 +299,8 @@ class UndersampleConfig(BalanceConfig):
 class SmoteConfig(BalanceConfig):
     """Adds interpolations between neighbouring beats of a class (Chawla et al. 2002)."""
 
+    in_context: ClassVar[bool] = True
+
     _target_: str = "ecg.augmentation.balance.smote.Smote"
     neighbours: int = key(5, "nearest neighbours to interpolate with", at_least=1, at_most=1000)
 
@@ -288,6 +308,8 @@ class SmoteConfig(BalanceConfig):
 @dataclass
 class SmoteTomekConfig(SmoteConfig):
     """SMOTE, then removes the larger class's beat of each Tomek link (Batista et al. 2004)."""
+
+    in_context: ClassVar[bool] = False
 
     _target_: str = "ecg.augmentation.balance.smote_tomek.SmoteTomek"
 
@@ -304,8 +326,19 @@ class GanConfig(BalanceConfig):
     """Adds synthetic beats of `augmentation.beats`."""
 
     uses_synthetic_set: ClassVar[bool] = True
+    in_context: ClassVar[bool] = True
 
     _target_: str = "ecg.augmentation.balance.gan.Gan"
+
+
+@dataclass
+class FusionConfig(BalanceConfig):
+    """Adds mixtures of an N and a V beat of one record to class F."""
+
+    in_context: ClassVar[bool] = True
+    needs_classes: ClassVar[tuple[str, ...]] = ("N", "V", "F")
+
+    _target_: str = "ecg.augmentation.balance.fusion.Fusion"
 
 
 @dataclass
@@ -736,6 +769,10 @@ class WGANGPConfig(GeneratorConfig):
     lr: float = key(4e-4, "learning rate of Adam", above=0, at_most=1e38)
     beta2: float = key(0.9, "of Adam; the paper's", at_least=0, below=1)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
+    embedding: RecordEmbedding = key(
+        RecordEmbedding.record,
+        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
+    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     n_critic: int = key(3, "critic steps for each generator step", at_least=1, at_most=100)
     penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0, at_most=1_000_000)
@@ -748,6 +785,10 @@ class R3GANConfig(GeneratorConfig):
     _target_: str = "ecg.generators.r3gan.R3GAN"
     lr: float = key(6e-4, "learning rate of Adam", above=0, at_most=1e38)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
+    embedding: RecordEmbedding = key(
+        RecordEmbedding.record,
+        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
+    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     gamma: float = key(0.02, "weight of the gradient penalties", at_least=0, at_most=1_000_000)
     penalty_every: int = key(
@@ -768,6 +809,10 @@ class RectifiedFlowConfig(GeneratorConfig):
     lr: float = key(1e-3, "learning rate of Adam", above=0, at_most=1e38)
     beta1: float = key(0.9, "of Adam; Adam's default, since there is no critic", at_least=0, below=1)
     beta2: float = key(0.999, "of Adam; Adam's default", at_least=0, below=1)
+    embedding: RecordEmbedding = key(
+        RecordEmbedding.record,
+        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
+    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     steps: int = key(32, "Euler steps of a sample", at_least=1, at_most=10_000)
     guidance: float = key(1.0, "classifier-free guidance; 1: none", at_least=0, at_most=100)
@@ -812,6 +857,10 @@ class SynthesisConfig:
     balance_to: str | None = key(
         None, "without per_class: class that smaller classes are filled up to; null: second largest"
     )
+    pairs: Pairs = key(
+        Pairs.seen, "seen | unseen: pairs of class and training record without training beats (embedding=normal_beats)"
+    )
+    record: str | None = key(None, "draw beats for this record only, which need not be a training record")
     csv: bool = key(False, "also write synthetic.csv, with the 188 columns of the Kaggle set")
 
 
@@ -855,6 +904,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "smote": SmoteConfig,
         "smote_tomek": SmoteTomekConfig,
         "class_balanced": ClassBalancedConfig,
+        "fusion": FusionConfig,
         "gan": GanConfig,
     },
     "model": {"cnn": CNNConfig, "cnn_lstm": CNNLSTMConfig, "cnn_lstm_attn": CNNLSTMAttentionConfig},

@@ -1,4 +1,4 @@
-"""The result of a balance method."""
+"""Beats that augmentation adds to the training beats."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecg.data.beats import Positions
+from ecg.data.beats import Beats, Positions
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class BalancedBeats:
         signal: (m, C, T) float32, signals of the added beats.
         rr: (m, R) float32, RR features of the added beats.
         label: (m,) int64, labels of the added beats, as in `Split.labels`.
+        record: (m,) str, name of the record of each added beat.
         provenance: origin of the added beats if they are synthetic.
     """
 
@@ -27,4 +28,23 @@ class BalancedBeats:
     signal: NDArray[np.float32]
     rr: NDArray[np.float32]
     label: NDArray[np.int64]
+    record: NDArray[np.str_]
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordCopies:
+    """Copies of training records with added beats, see `ecg.augmentation.insertion`.
+
+    Attributes:
+        beats: the m beats of all copies, those of a copy one after the other. A copy has a name of its own, and the
+            patient of its record.
+        training: positions of its training beats, added beats included.
+        added: positions of the added beats.
+        source: name of each copy -> name of its record.
+    """
+
+    beats: Beats
+    training: Positions
+    added: Positions
+    source: dict[str, str]

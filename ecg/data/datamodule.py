@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ecg.data.balanced import BalancedBeats
+from ecg.data.balanced import BalancedBeats, RecordCopies
 from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
 from ecg.data.protocols.protocol import Protocol, Split
@@ -121,15 +121,17 @@ class BeatDataModule(pl.LightningDataModule):
         seed: seed of the order of the training beats.
         class_power: a class with n training beats is sampled in proportion to n ** class_power; 1 uses each beat once.
         balanced: result of a balance method; None for the training beats as they are.
+        copies: copies of training records that contain the beats added by the balance method. Needs context. The
+            sequences of a record are then from the recorded beats and from each copy equally often.
         context: beats before and after each beat that the network receives; 0 for single beats. See
             `ecg.data.sequences`. A batch then has as many sequences as fill `batch_size` beats, at least one.
-        rhythms: simulated rhythms of the training records; None for none. Needs context.
+        rhythms: simulated rhythms of the training records and their copies; None for none. Needs context.
         eval_batch_size: validation and test beats per step.
 
     Attributes:
         labels: (n,) int64, index of each beat's class in the classes of the split, -1 for other classes.
         records: names of the records.
-        tensors: all beats, followed by the beats that the balance method added.
+        tensors: all beats, followed by the beats that the balance method added or by the copies.
         train_positions: positions of the training beats in `tensors`.
     """
 
@@ -145,6 +147,7 @@ class BeatDataModule(pl.LightningDataModule):
         seed: int,
         class_power: float = 1.0,
         balanced: BalancedBeats | None = None,
+        copies: RecordCopies | None = None,
         context: int = 0,
         rhythms: Rhythms | None = None,
         eval_batch_size: int = 1024,
@@ -161,16 +164,31 @@ class BeatDataModule(pl.LightningDataModule):
         self._on_gpu: Batch | None = None
         self.train_positions = split.train
         self.balanced = balanced
-        if balanced is not None:
+        self._record_weight: NDArray[np.float64] | None = None
+        if copies is not None:
+            self._append_copies(copies)
+        elif balanced is not None:
             self._apply(balanced)
 
     def _apply(self, balanced: BalancedBeats) -> None:
         """Appends the added beats to the tensors and replaces the training positions."""
         n, n_added = len(self.tensors.label), len(balanced.label)
-        arrays = (balanced.signal, balanced.rr, balanced.label, np.full(n_added, -1))
+        self._append(balanced.signal, balanced.rr, balanced.label, np.full(n_added, -1))
+        self.train_positions = np.concatenate([self.split.train[balanced.kept], np.arange(n, n + n_added)])
+
+    def _append_copies(self, copies: RecordCopies) -> None:
+        """Appends the copies to the tensors and the training positions."""
+        n, beats = len(self.tensors.label), copies.beats
+        names, copy = np.unique(beats.record, return_inverse=True)
+        self._append(beats.signal, beats.rr, self.split.labels(beats), len(self.records) + copy)
+        self.train_positions = np.concatenate([self.split.train, n + copies.training])
+        source = np.searchsorted(self.records, [copies.source[name] for name in names])
+        versions = 1 + np.bincount(source, minlength=len(self.records))
+        self._record_weight = 1 / np.append(versions, versions[source])
+
+    def _append(self, *arrays: NDArray[Any]) -> None:
         added = [torch.from_numpy(array) for array in arrays]
         self.tensors = Batch(*(torch.cat(pair) for pair in zip(self.tensors, added, strict=True)))
-        self.train_positions = np.concatenate([self.split.train[balanced.kept], np.arange(n, n + n_added)])
 
     def class_counts(self) -> Tensor:
         """Returns the number of training beats of each class (n_classes,), added beats included."""
@@ -210,8 +228,8 @@ class BeatDataModule(pl.LightningDataModule):
     def _sequence_loader(self) -> DataLoader[Batch]:
         """Returns random training sequences, in an epoch as many as fill the training beats."""
         length = 2 * self.context + 1
-        dataset = TrainingSequences(self._tensors(), self.train_positions, length, self.rhythms)
-        n_used = max(1, min(len(dataset), len(self.train_positions) // length))
+        dataset = TrainingSequences(self._tensors(), self.train_positions, length, self.rhythms, self._record_weight)
+        n_used = max(1, min(len(dataset), len(self.split.train) // length))
         batch_size = max(1, self.batch_size // length)
         sampler = self._sampler(len(dataset), batch_size, shuffle=True, n_used=n_used, weight=dataset.weight)
         return self._batches(dataset, sampler)

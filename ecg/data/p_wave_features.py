@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecg.data.rhythm_features import Intervals
-from ecg.data.shape_features import COMMON, TINY, correlation, cut, past_blocks, span
+from ecg.data.shape_features import COMMON, TINY, correlation, past_blocks, span
 
 P = (-0.30, -0.07)  # s around the R peak
 QRS = (-0.06, 0.10)  # s; the P wave of an S beat can be close to it
@@ -39,27 +39,25 @@ P_WAVE_FEATURES: tuple[str, ...] = (
 )
 
 
-def p_wave_features(
-    x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False
-) -> NDArray[np.float32]:
+def p_wave_features(beats: FloatArray, time: FloatArray, sfreq: float, *, causal: bool = False) -> NDArray[np.float32]:
     """Returns the P wave features of the beats of one record in one lead.
 
     Args:
-        x: (n_samples,) the lead, without baseline wander.
-        peak: (n,) samples of the R peaks, ascending.
+        beats: (n, m) the beats in order, without baseline wander, see `ecg.data.shape_features.cut`.
+        time: (n,) times of their R peaks in seconds.
         sfreq: sampling rate of the lead in Hz.
         causal: whether the features of a beat use past beats only.
 
     Returns:
         (n, len(P_WAVE_FEATURES)) float32, in that order.
     """
-    n, beats = len(peak), cut(x, peak, sfreq)
+    n = len(beats)
     if not n:
         return np.zeros((0, len(P_WAVE_FEATURES)), np.float32)
     p, qrs = beats[:, span(P, sfreq)], beats[:, span(QRS, sfreq)]
     p = p - p.mean(axis=1, keepdims=True)
     intervals = Intervals.before if causal or n == 1 else Intervals.between
-    rr = intervals(peak / sfreq).prev
+    rr = intervals(time).prev
     blocks = past_blocks(n) if causal else [(slice(0, n), slice(0, n))]
     features = [_compare(p[block], p[compared], qrs[compared], rr[compared]) for block, compared in blocks]
     return np.concatenate(features).astype(np.float32)

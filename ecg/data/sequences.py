@@ -56,12 +56,20 @@ class TrainingSequences(Dataset[Batch]):
         positions: (n,) the beats that have a label.
         length: beats of a sequence, L.
         rhythms: simulated rhythms; their features replace the first ones of the beats.
+        record_weight: (n_records,) relative frequency of the sequences of each record; None if equally frequent.
 
     Attributes:
         weight: (len(self),) relative frequency of each sequence; None if all are equally frequent.
     """
 
-    def __init__(self, tensors: Batch, positions: Positions, length: int, rhythms: Rhythms | None = None) -> None:
+    def __init__(
+        self,
+        tensors: Batch,
+        positions: Positions,
+        length: int,
+        rhythms: Rhythms | None = None,
+        record_weight: NDArray[np.float64] | None = None,
+    ) -> None:
         runs = record_runs(tensors.record.cpu().numpy())
         starts = np.concatenate([_starts(run, length) for run in runs])
         last = np.concatenate([np.full(len(_starts(run, length)), run.stop - 1) for run in runs])  # beat of the record
@@ -73,12 +81,15 @@ class TrainingSequences(Dataset[Batch]):
         self.last = torch.from_numpy(last[has_label]).to(device)
         self.steps = torch.arange(length, device=device)
         self.weight: NDArray[np.float64] | None = None
+        if record_weight is not None:
+            self.weight = record_weight[tensors.record.cpu().numpy()[starts[has_label]]]
         self.n_rhythms = 1
         if rhythms is not None:
             simulated = len(rhythms.features)
             self.n_rhythms = 1 + simulated
             fractions = [1 - rhythms.fraction, *[rhythms.fraction / simulated] * simulated]
-            self.weight = np.repeat(fractions, len(self.starts))
+            weight = np.ones(len(self.starts)) if self.weight is None else self.weight
+            self.weight = np.outer(fractions, weight).ravel()
             self.features = torch.from_numpy(rhythms.features).to(device)
             self.label = torch.from_numpy(rhythms.label).to(device)
 

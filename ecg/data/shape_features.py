@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +62,8 @@ class Lead:
     sfreq: float
 
     @staticmethod
-    def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False) -> Lead:
-        """Returns the beats around the samples `peak` (n,) of a lead (n_samples,)."""
-        beats = cut(x, peak, sfreq)  # (n, m)
+    def of(beats: FloatArray, sfreq: float, *, causal: bool = False) -> Lead:
+        """Returns the beats (n, m) with their template."""
         make = past_templates if causal else _template
         return Lead(beats, make(beats, span(QRS, sfreq)), sfreq)
 
@@ -236,14 +235,11 @@ SHAPE_FEATURES: tuple[str, ...] = tuple(_FORMULAS)
 CAUSAL_SHAPE_FEATURES: tuple[str, ...] = tuple(_CAUSAL_FORMULAS)
 
 
-def shape_features(
-    x: FloatArray, peak: NDArray[np.int64], sfreq: float, *, causal: bool = False
-) -> NDArray[np.float32]:
+def shape_features(beats: FloatArray, sfreq: float, *, causal: bool = False) -> NDArray[np.float32]:
     """Returns the shape features of the beats of one record in one lead.
 
     Args:
-        x: (n_samples,) the lead, without baseline wander.
-        peak: (n,) samples of the R peaks, ascending.
+        beats: (n, m) the beats in order, from `BEFORE` to `AFTER` the R peak, without baseline wander; see `cut`.
         sfreq: sampling rate of the lead in Hz.
         causal: whether the features of a beat use the lead up to `AFTER` its R peak only.
 
@@ -251,9 +247,9 @@ def shape_features(
         (n, len(SHAPE_FEATURES)) float32, in that order, or (n, len(CAUSAL_SHAPE_FEATURES)).
     """
     formulas = _CAUSAL_FORMULAS if causal else _FORMULAS
-    if not len(peak):
+    if not len(beats):
         return np.zeros((0, len(formulas)), np.float32)
-    lead = Lead.cut(x, peak, sfreq, causal=causal)
+    lead = Lead.of(beats, sfreq, causal=causal)
     return np.stack([formula(lead) for formula in formulas.values()], axis=1).astype(np.float32)
 
 
@@ -281,7 +277,7 @@ def past_blocks(n: int) -> Iterator[tuple[slice, slice]]:
         yield slice(first, min(first + RENEWED, n)), slice(max(0, first - N_PAST), first)
 
 
-def past_templates(beats: FloatArray, qrs: slice) -> FloatArray:
+def past_templates(beats: NDArray[Any], qrs: slice) -> NDArray[Any]:
     """Returns the template (n, m) of each of the beats (n, m) from the beats before it; the first is its own."""
     templates = np.empty_like(beats)
     for block, past in past_blocks(len(beats)):

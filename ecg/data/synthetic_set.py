@@ -32,7 +32,7 @@ from ecg.errors import UserError
 log = logging.getLogger(__name__)
 
 BEATS, PROVENANCE, CSV = "beats.npz", "provenance.json", "synthetic.csv"
-MAX_VALUE = 1000.0  # beats are standardised or lie in [0, 1]; RR features are seconds and ratios
+MAX_VALUE = 1000.0  # beats are standardised or lie in [0, 1]
 CREATE_AGAIN = "Create the set again with: python synth.py checkpoint=RUN_DIR."
 FIT_AGAIN = "Fit a generator with the data and protocol of this run: python synth.py data=... protocol=..."
 
@@ -42,19 +42,19 @@ class Chunk(NamedTuple):
 
     Attributes:
         signal: (m, C, T) float32.
-        rr: (m, R) float32, RR features.
         label: (m,) int64, index into `aami.CLASSES`.
+        record: (m,) int64, index into the records of the generator.
     """
 
     signal: NDArray[np.float32]
-    rr: NDArray[np.float32]
     label: NDArray[np.int64]
+    record: NDArray[np.int64]
 
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "signal": np.dtype(np.float32),
-    "rr": np.dtype(np.float32),
     "label": np.dtype(np.int64),
+    "record": np.dtype(np.int64),
 }
 
 
@@ -64,14 +64,14 @@ class SyntheticSet:
 
     Attributes:
         signal: (n, C, T) float32.
-        rr: (n, R) float32, RR features.
         label: (n,) int64, index into `aami.CLASSES`.
+        record: (n,) int64, record that each beat was drawn for, index into `provenance["records"]`.
         provenance: content of `provenance.json`.
     """
 
     signal: NDArray[np.float32]
-    rr: NDArray[np.float32]
     label: NDArray[np.int64]
+    record: NDArray[np.int64]
     provenance: dict[str, Any]
 
     def first(self, wanted: Mapping[str, int], folder: str) -> Positions:
@@ -113,7 +113,7 @@ def write_set(
     chunks: Iterable[Chunk],
     *,
     n: int,
-    shape: tuple[int, int, int],
+    shape: tuple[int, int],
     provenance: Mapping[str, Any],
     csv: bool = False,
 ) -> Path:
@@ -123,7 +123,7 @@ def write_set(
         folder: folder of the set; created if missing.
         chunks: n beats in total.
         n: number of beats.
-        shape: (C, T, R).
+        shape: (C, T).
         provenance: provenance of the set; sha256, shape and counts are added.
         csv: whether to write `synthetic.csv` as well, in the format of the Kaggle files.
 
@@ -134,7 +134,7 @@ def write_set(
         UserError: `csv` is set, but the beats are not those of the window `kaggle`.
         ValueError: the chunks do not contain n beats.
     """
-    c, t, r = shape
+    c, t = shape
     if csv and (c, t) != (1, KAGGLE_TIMES):
         raise UserError(
             f"synth.csv=true needs beats of 1 x {KAGGLE_TIMES} samples, but these have {c} x {t}. "
@@ -143,7 +143,7 @@ def write_set(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
         partial = Path(temporary)
-        counts = _write_arrays(partial, chunks, {"signal": (n, c, t), "rr": (n, r), "label": (n,)}, csv)
+        counts = _write_arrays(partial, chunks, {"signal": (n, c, t), "label": (n,), "record": (n,)}, csv)
         with zipfile.ZipFile(partial / BEATS, "w", zipfile.ZIP_STORED) as archive:
             for name in DTYPES:
                 archive.write(partial / f"{name}.npy", f"{name}.npy")
@@ -221,21 +221,21 @@ def read_set(folder: Path) -> SyntheticSet:
 
 def _problem_of_arrays(arrays: Mapping[str, NDArray[Any]], provenance: Mapping[str, Any]) -> str | None:
     """Returns what is wrong with the arrays of a set; None if they match its provenance and can be trained on."""
-    n, (c, t, r) = provenance["n"], provenance["shape"]
-    shapes = {"signal": (n, c, t), "rr": (n, r), "label": (n,)}
+    n, (c, t), n_records = provenance["n"], provenance["shape"], len(provenance["records"])
+    shapes = {"signal": (n, c, t), "label": (n,), "record": (n,)}
     for name, array in arrays.items():
         if (array.dtype, array.shape) != (DTYPES[name], shapes[name]):
             return f"{name} is {array.dtype} {array.shape} instead of {DTYPES[name]} {shapes[name]}"
-    for name in ("signal", "rr"):
-        # min and max are NaN if a value is.
-        low, high = arrays[name].min(initial=0), arrays[name].max(initial=0)
-        if not -MAX_VALUE <= low <= high <= MAX_VALUE:
-            diverged = "The generator may have diverged"
-            return f"the values of {name} are between {low:g} and {high:g}, beyond ±{MAX_VALUE:g}. {diverged}"
-    label = arrays["label"]
-    if not 0 <= label.min(initial=0) <= label.max(initial=0) < len(CLASSES):
-        return f"the labels are between {label.min()} and {label.max()}. Valid labels: 0 to {len(CLASSES) - 1}"
-    if (counts := _by_class(np.bincount(label, minlength=len(CLASSES)))) != provenance["counts"]:
+    # min and max are NaN if a value is.
+    low, high = arrays["signal"].min(initial=0), arrays["signal"].max(initial=0)
+    if not -MAX_VALUE <= low <= high <= MAX_VALUE:
+        diverged = "The generator may have diverged"
+        return f"the values of signal are between {low:g} and {high:g}, beyond ±{MAX_VALUE:g}. {diverged}"
+    for name, n_valid in (("label", len(CLASSES)), ("record", n_records)):
+        index = arrays[name]
+        if not 0 <= index.min(initial=0) <= index.max(initial=0) < n_valid:
+            return f"the values of {name} are between {index.min()} and {index.max()}. Valid: 0 to {n_valid - 1}"
+    if (counts := _by_class(np.bincount(arrays["label"], minlength=len(CLASSES)))) != provenance["counts"]:
         return f"it contains the beats {counts}, which differ from counts in {PROVENANCE}"
     return None
 
@@ -291,9 +291,10 @@ _LOCATIONS = "{patients: [names], samples: {record: [integers]}}"
 _VALID: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sha256": (lambda value: isinstance(value, str), "text"),
     "n": (_is_integer, "a number of beats"),
-    "shape": (lambda value: isinstance(value, list) and len(value) == 3 and all(map(_is_integer, value)), "[C, T, R]"),
+    "shape": (lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_integer, value)), "[C, T]"),
     "counts": (lambda value: isinstance(value, dict), "a number of beats for each class"),
     "classes": (_is_classes, f"a list of the classes {', '.join(CLASSES)}"),
+    "records": (_is_text_list, "a list of names"),
     "source": (lambda value: isinstance(value, str), "text"),
     "window": (lambda value: isinstance(value, dict), "the settings of a window"),
     "fitted_on": (_is_locations, _LOCATIONS),
@@ -337,9 +338,9 @@ def _check_kind(synthetic: SyntheticSet, beats: Beats, expected: Mapping[str, An
         if (actual := synthetic.provenance[key]) != value:
             difference = f"{key} {_text(actual)} instead of {_text(value)}"
             raise UserError(f"The synthetic set does not match this run: {difference}. {FIT_AGAIN}")
-    for array, real in ((synthetic.signal, beats.signal), (synthetic.rr, beats.rr)):
-        if array.shape[1:] != real.shape[1:]:
-            raise UserError(f"Synthetic beats have shape {array.shape[1:]}, real beats {real.shape[1:]}. {FIT_AGAIN}")
+    shape, real = synthetic.signal.shape[1:], beats.signal.shape[1:]
+    if shape != real:
+        raise UserError(f"Synthetic beats have shape {shape}, real beats {real}. {FIT_AGAIN}")
 
 
 def _check_leakage(synthetic: SyntheticSet, beats: Beats, split: Split) -> None:

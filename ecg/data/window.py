@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -33,7 +34,16 @@ from ecg.data.p_wave_features import P_WAVE_FEATURES, p_wave_features
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
 from ecg.data.rr_features import RR_FEATURES, rr_features
-from ecg.data.shape_features import AFTER, CAUSAL_SHAPE_FEATURES, QRS, SHAPE_FEATURES, past_templates, shape_features
+from ecg.data.shape_features import (
+    AFTER,
+    BEFORE,
+    CAUSAL_SHAPE_FEATURES,
+    QRS,
+    SHAPE_FEATURES,
+    cut,
+    past_templates,
+    shape_features,
+)
 from ecg.errors import UserError
 
 KAGGLE_TIMES = 187
@@ -176,8 +186,8 @@ class CenteredWindow(Window):
             all beats of the record, but no labels.
         leads: 1, or 2 for the lead and the next other lead of the recording. A second lead that the recording does not
             have is zero.
-        features: "rr" for the eight RR features, or "rhythm_and_shape" for the rhythm features and, of each lead, the
-            shape features. The latter need all beats of the record, but no labels.
+        features: "rr" for the eight RR features, "rhythm_and_shape" for the rhythm features and, of each lead, the
+            P wave and shape features, which need all beats of the record, but no labels; or "none".
         causal: whether a beat is independent of later beats. The difference is then that to the template of past beats
             (`ecg.data.shape_features`), and the features, "rhythm_and_shape", are the causal ones.
     """
@@ -216,19 +226,18 @@ class CenteredWindow(Window):
     def n_rr(self) -> int:
         """See `Window`."""
         n_shape = len(CAUSAL_SHAPE_FEATURES if self.causal else SHAPE_FEATURES)
-        return self.n_rhythm + self.n_p_wave + (0 if self.features == "rr" else self.leads * n_shape)
+        return self.n_rhythm + self.n_p_wave + (self.leads * n_shape if self.features == "rhythm_and_shape" else 0)
 
     @property
     def n_rhythm(self) -> int:
         """See `Window`."""
-        if self.features == "rr":
-            return len(RR_FEATURES)
-        return len(CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES)
+        of_record = CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES
+        return len({"rr": RR_FEATURES, "rhythm_and_shape": of_record, "none": ()}[self.features])
 
     @property
     def n_p_wave(self) -> int:
         """See `Window`."""
-        return 0 if self.features == "rr" else self.leads * len(P_WAVE_FEATURES)
+        return self.leads * len(P_WAVE_FEATURES) if self.features == "rhythm_and_shape" else 0
 
     @property
     def peak(self) -> int:
@@ -246,26 +255,68 @@ class CenteredWindow(Window):
         first, last = (self.peak + round(end * self.sfreq) for end in QRS)
         return slice(max(0, first), last + 1)
 
+    @property
+    def of_leads(self) -> CenteredWindow:
+        """The same window with the leads as its only channels, and without features."""
+        return replace(self, difference=False, features="none")
+
+    def leads_of(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the leads (n, leads, T) of beats (n, C, T)."""
+        return signal[:, :: 1 + self.difference]
+
+    def complete(
+        self, signal: NDArray[np.float32], time: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns all channels (n, C, T) and the features (n, R) of the beats of a record, in order.
+
+        They are those of `cut`, except for the rounding of the leads.
+
+        Args:
+            signal: (n, leads, T) the leads.
+            time: (n,) R peaks in seconds, ascending.
+
+        Raises:
+            UserError: the window is shorter than the part of a beat that the features describe.
+        """
+        before, after = round(BEFORE * self.sfreq), round(AFTER * self.sfreq)
+        if self.features == "rhythm_and_shape" and (self.peak < before or self.n_times - self.peak < after):
+            raise UserError(
+                f"The features of beats in changed records need a window from {BEFORE} s before to {AFTER} s after the "
+                f"R peak: data.before is {self.before:g}, and data.after is {self.after:g}."
+            )
+        around = signal[..., max(0, self.peak - before) : self.peak + after].astype(np.float64)
+        features = self._features([around[:, lead] for lead in range(self.leads)], time)
+        return self._with_difference(signal), features
+
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
         ratio = _resampling_ratio(recording, self.sfreq)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
         peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
         leads = self._preprocess(recording, ratio)
-        channels = [channel for x in leads for channel in self._channels(x, peaks)]
-        features = self._features(leads, peaks, recording.sample[positions] / recording.sfreq)
-        return _beats(recording, positions, np.stack(channels, axis=1), features, self.sfreq)
+        time = recording.sample[positions] / recording.sfreq
+        signal = self._with_difference(np.stack([self._cut_lead(x, peaks) for x in leads], axis=1))
+        features = self._features([cut(x, peaks, self.sfreq) for x in leads], time)
+        return _beats(recording, positions, signal, features, self.sfreq)
 
-    def _channels(self, x: NDArray[np.float64], peaks: Positions) -> list[NDArray[np.float32]]:
-        """Returns the channels (n, T) of a lead (n_samples,)."""
+    def _cut_lead(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
+        """Returns the beats (n, T) of a lead (n_samples,)."""
         offsets = np.arange(self.n_times) - self.peak  # (T,)
-        signal = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
-        if self.causal:
-            signal /= self._past_rms(x, peaks)[:, None]
+        beats = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
+        scale = self._past_rms(x, peaks)[:, None] if self.causal else np.float32(1)
+        scaled: NDArray[np.float32] = beats / scale
+        return scaled
+
+    def _with_difference(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the channels (n, C, T) of the beats (n, leads, T) of a record."""
         if not self.difference:
-            return [signal]
-        median = past_templates(signal, self._qrs) if self.causal else np.median(signal, axis=0)
-        return [signal, signal - median]
+            return signal
+        n, leads, n_times = signal.shape
+        if self.causal:
+            median = np.stack([past_templates(signal[:, lead], self._qrs) for lead in range(leads)], axis=1)
+        else:
+            median = np.median(signal, axis=0)
+        return np.stack([signal, signal - median], axis=2).reshape(n, 2 * leads, n_times)
 
     def _past_rms(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
         """Returns the root mean square (n,) of a lead in the minute before the end of each beat; 1 for a flat lead."""
@@ -275,14 +326,14 @@ class CenteredWindow(Window):
         mean_square = (total[end] - total[start]) / np.maximum(end - start, 1)
         return np.sqrt(np.where(mean_square > TINY, mean_square, 1.0)).astype(np.float32)
 
-    def _features(
-        self, leads: list[NDArray[np.float64]], peaks: Positions, time: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """Returns the features (n, R) of the beats with R peaks at the samples `peaks` (n,) or `time` (n,) in s."""
+    def _features(self, leads: Sequence[NDArray[np.float64]], time: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Returns the features (n, R) of the beats of a record at `time` (n,) in s, given those of each lead (n, m)."""
+        if self.features == "none":
+            return np.zeros((len(time), 0), np.float32)
         if self.features == "rr":
             return rr_features(time)
-        p_waves = [p_wave_features(x, peaks, self.sfreq, causal=self.causal) for x in leads]
-        shapes = [shape_features(x, peaks, self.sfreq, causal=self.causal) for x in leads]
+        p_waves = [p_wave_features(beats, time, self.sfreq, causal=self.causal) for beats in leads]
+        shapes = [shape_features(beats, self.sfreq, causal=self.causal) for beats in leads]
         return np.concatenate([rhythm_features(time, causal=self.causal), *p_waves, *shapes], axis=1)
 
     def _preprocess(self, recording: Recording, ratio: Fraction) -> list[NDArray[np.float64]]:

@@ -12,16 +12,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BeatSet:
-    """Signals, RR features and labels of n beats.
+    """Signals and labels of n beats.
 
     Attributes:
         signal: (n, C, T) float32.
-        rr: (n, R) float32; R is 0 for a window without RR features.
         label: (n,) int64, index into the classes.
     """
 
     signal: NDArray[np.float32]
-    rr: NDArray[np.float32]
     label: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -29,7 +27,7 @@ class BeatSet:
 
     def take(self, positions: NDArray[np.int64]) -> BeatSet:
         """Returns the beats at `positions`."""
-        return BeatSet(self.signal[positions], self.rr[positions], self.label[positions])
+        return BeatSet(self.signal[positions], self.label[positions])
 
     def of_class(self, c: int) -> BeatSet:
         """Returns the beats of class c."""
@@ -39,15 +37,14 @@ class BeatSet:
         """Returns at most n beats in random order, drawn without replacement."""
         return self.take(rng.permutation(len(self))[:n])
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns signals, RR features and labels as tensors that share memory with the arrays."""
-        return torch.from_numpy(self.signal), torch.from_numpy(self.rr), torch.from_numpy(self.label)
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Returns signals and labels as tensors that share memory with the arrays."""
+        return torch.from_numpy(self.signal), torch.from_numpy(self.label)
 
     @staticmethod
     def concatenate(*parts: BeatSet) -> BeatSet:
         """Returns the beats of several sets, in order."""
         return BeatSet(
             signal=np.concatenate([part.signal for part in parts]),
-            rr=np.concatenate([part.rr for part in parts]),
             label=np.concatenate([part.label for part in parts]),
         )

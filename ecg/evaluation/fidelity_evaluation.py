@@ -42,8 +42,7 @@ Values = dict[str, list[float]]  # measure: one value for each class, NaN for a 
 def failure_controls(train: BeatSet, n_classes: int, rng: np.random.Generator) -> dict[str, BeatSet]:
     """Returns deliberately bad beats by the keys of `CONTROLS`, at most `BEATS_PER_CLASS` of each class.
 
-    Noise has the mean and the standard deviation of each channel of the training beats; a flat line has the mean. Both
-    have the mean RR features.
+    Noise has the mean and the standard deviation of each channel of the training beats; a flat line has the mean.
 
     Args:
         train: training beats.
@@ -54,16 +53,15 @@ def failure_controls(train: BeatSet, n_classes: int, rng: np.random.Generator) -
     _, first, class_index = np.unique(real.label, return_index=True, return_inverse=True)
     mean, spread = real.signal.mean(axis=(0, 2), keepdims=True), real.signal.std(axis=(0, 2), keepdims=True)
     noise = mean + spread * rng.standard_normal(real.signal.shape)
-    mean_rr = np.repeat(real.rr.mean(axis=0, keepdims=True), len(real), axis=0)
 
-    def with_signal(signal: NDArray[Any], rr: NDArray[np.float32]) -> BeatSet:
-        return BeatSet(signal.astype(np.float32), rr, real.label)
+    def with_signal(signal: NDArray[Any]) -> BeatSet:
+        return BeatSet(signal.astype(np.float32), real.label)
 
     return {
         "copy": real,
-        "noise": with_signal(noise, mean_rr),
-        "flat": with_signal(mean + 0 * real.signal, mean_rr),
-        "amplitude x5": with_signal(5 * real.signal, real.rr),
+        "noise": with_signal(noise),
+        "flat": with_signal(mean + 0 * real.signal),
+        "amplitude x5": with_signal(5 * real.signal),
         "one beat": real.take(first[class_index]),
     }
 

@@ -27,7 +27,7 @@ _GLOBAL_RANDOM_STATE = Lock()  # held by the thread that uses PyTorch's global g
 
 
 class EvaluationNetwork(Network):
-    """Six convolutions, the mean over time, and one linear layer that also receives the RR features.
+    """Six convolutions, the mean over time, and one linear layer.
 
     Every second convolution, from the first one on, has a stride of 2.
 
@@ -38,13 +38,12 @@ class EvaluationNetwork(Network):
     Args:
         n_channels: channels of a beat, C.
         n_classes: number of classes.
-        n_rr: number of RR features, R.
         hidden: channels of the first four convolutions; the last two have half as many.
     """
 
     min_times = 1  # every convolution is padded
 
-    def __init__(self, *, n_channels: int, n_classes: int, n_rr: int, hidden: int) -> None:
+    def __init__(self, *, n_channels: int, n_classes: int, hidden: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             *_convolution(n_channels, hidden, kernel_size=7, stride=2),
@@ -54,14 +53,13 @@ class EvaluationNetwork(Network):
             *_convolution(hidden, hidden // 2, kernel_size=5, stride=2),
             *_convolution(hidden // 2, hidden // 2, kernel_size=5, stride=1),
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.rr_norm = nn.BatchNorm1d(n_rr, affine=False) if n_rr else nn.Identity()
-        self.linear = nn.Linear(hidden // 2 + n_rr, n_classes)
+        self.linear = nn.Linear(hidden // 2, n_classes)
 
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> (B, hidden // 2 + R)."""
+        """Signals (B, C, T), features (B, 0) -> (B, hidden // 2)."""
         x = signal.unsqueeze(2).contiguous(memory_format=torch.channels_last)  # (B, C, 1, T)
-        features = self.layers(x).mean(dim=(2, 3))  # (B, hidden // 2, 1, T / 8) -> (B, hidden // 2)
-        return torch.cat([features, self.rr_norm(rr)], dim=1)
+        features: Tensor = self.layers(x).mean(dim=(2, 3))  # (B, hidden // 2, 1, T / 8) -> (B, hidden // 2)
+        return features
 
     @property
     def n_embedded(self) -> int:
@@ -69,7 +67,7 @@ class EvaluationNetwork(Network):
         return self.linear.in_features
 
     def classify(self, embedded: Tensor) -> Tensor:
-        """Features (B, hidden // 2 + R) -> logits (B, n_classes)."""
+        """Features (B, hidden // 2) -> logits (B, n_classes)."""
         logits: Tensor = self.linear(embedded)
         return logits
 
@@ -116,16 +114,16 @@ def fit_classifier(
     Returns:
         The network in evaluation mode.
     """
-    signal, rr, label = (column.to(settings.device) for column in beats.tensors())
+    signal, label = (column.to(settings.device) for column in beats.tensors())
     weight = (1 / np.bincount(beats.label, minlength=n_classes).clip(1))[beats.label]
-    network = _initial_network(signal.shape, rr.shape[1], n_classes, settings).to(settings.device)
+    network = _initial_network(signal.shape, n_classes, settings).to(settings.device)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=settings.steps)
     rng = np.random.default_rng(settings.seed)
     batches = rng.choice(len(label), (settings.steps, batch_size), p=weight / weight.sum())
     for batch in torch.from_numpy(batches).to(settings.device):
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=settings.bfloat16):
-            loss = F.cross_entropy(network(signal[batch], rr[batch]), label[batch], label_smoothing=0.02)
+            loss = F.cross_entropy(network(*_inputs(signal[batch])), label[batch], label_smoothing=0.02)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -134,11 +132,11 @@ def fit_classifier(
     return network.eval()
 
 
-def _initial_network(shape: Sequence[int], n_rr: int, n_classes: int, settings: FitSettings) -> EvaluationNetwork:
+def _initial_network(shape: Sequence[int], n_classes: int, settings: FitSettings) -> EvaluationNetwork:
     """Returns a network for signals of `shape` (n, C, T) on the CPU. Its initialisation depends on the seed alone."""
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)  # not torch.manual_seed, which would also seed the GPUs
-        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, n_rr=n_rr, hidden=settings.width)
+        return EvaluationNetwork(n_channels=shape[1], n_classes=n_classes, hidden=settings.width)
 
 
 def run_in_threads(tasks: Sequence[Callable[[], T]], on_done: Callable[[], None]) -> list[T]:
@@ -170,21 +168,25 @@ def run_in_threads(tasks: Sequence[Callable[[], T]], on_done: Callable[[], None]
 @torch.inference_mode()
 def embed(network: Network, beats: BeatSet) -> NDArray[np.float64]:
     """Returns the features (n, D) of beats before the head of a network in evaluation mode."""
-    return np.concatenate([network.embed(signal, rr).double().cpu().numpy() for signal, rr in _batches(network, beats)])
+    return np.concatenate([network.embed(*inputs).double().cpu().numpy() for inputs in _batches(network, beats)])
 
 
 @torch.inference_mode()
 def predict_labels(network: Network, beats: BeatSet) -> NDArray[np.int64]:
     """Returns the class (n,) that a network in evaluation mode predicts for each beat."""
-    return np.concatenate([network(signal, rr).argmax(dim=1).cpu().numpy() for signal, rr in _batches(network, beats)])
+    return np.concatenate([network(*inputs).argmax(dim=1).cpu().numpy() for inputs in _batches(network, beats)])
 
 
 def _batches(network: Network, beats: BeatSet) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields signals and RR features on the device of the network."""
+    """Yields the inputs of the network in batches, on its device."""
     device = next(network.parameters()).device
-    signal, rr, _ = beats.tensors()
-    for batch in zip(signal.split(INFERENCE_BATCH), rr.split(INFERENCE_BATCH), strict=True):
-        yield batch[0].to(device), batch[1].to(device)
+    for signal in beats.tensors()[0].split(INFERENCE_BATCH):
+        yield _inputs(signal.to(device))
+
+
+def _inputs(signal: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the inputs of a network: signals (B, C, T), and no features (B, 0)."""
+    return signal, signal[:, 0, :0]
 
 
 def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, settings: FitSettings) -> float:
@@ -202,7 +204,7 @@ def discriminator_accuracy(real: BeatSet, synthetic: BeatSet, settings: FitSetti
     n = min(len(real), len(synthetic))
     rng = np.random.default_rng(settings.seed)
     beats = BeatSet.concatenate(real.sample(n, rng), synthetic.sample(n, rng))
-    beats = BeatSet(beats.signal, beats.rr, np.repeat([0, 1], n))  # 1 is synthetic
+    beats = BeatSet(beats.signal, np.repeat([0, 1], n))  # 1 is synthetic
     order = rng.permutation(2 * n)
     halves = beats.take(order[::2]), beats.take(order[1::2])
     settings = replace(settings, width=DISCRIMINATOR_WIDTH)

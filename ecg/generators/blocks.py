@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ecg.generators.bootstrap import ScalarBootstrap
 from ecg.generators.canvas import Canvas
+from ecg.generators.normal_beats import NormalBeats
 
 KERNEL = (1, 5)
 PADDING = (0, 2)
@@ -24,12 +25,21 @@ OUTPUT_CHANNELS = 16  # of the generator at the full sampling rate
 
 
 class Condition(nn.Module):
-    """Embeds class and record of a beat: labels (B,), records (B,) -> (B, width)."""
+    """Embeds class and record of a beat: labels (B,), records (B,) -> (B, width).
 
-    def __init__(self, n_classes: int, n_records: int, width: int) -> None:
+    Args:
+        n_classes: number of classes.
+        n_records: number of records.
+        width: width of the embedding.
+        beat_size: values of a beat, C T, to embed a record by its normal beats; None to learn an embedding of each.
+    """
+
+    def __init__(self, n_classes: int, n_records: int, width: int, beat_size: int | None = None) -> None:
         super().__init__()
         self.class_embedding = nn.Embedding(n_classes, width)
-        self.record_embedding = nn.Embedding(n_records, width)
+        self.record_embedding: nn.Module = nn.Embedding(n_records, width)
+        if beat_size is not None:
+            self.record_embedding = NormalBeats(n_records, beat_size, width)
 
     def forward(self, label: Tensor, record: Tensor) -> Tensor:
         """Labels (B,), records (B,) -> (B, width)."""
@@ -153,14 +163,17 @@ class ConvGenerator(nn.Module):
         n_records: number of records.
         latent: width of the noise.
         hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
+        beat_size: see `Condition`.
     """
 
-    def __init__(self, *, canvas: Canvas, n_classes: int, n_records: int, latent: int, hidden: int) -> None:
+    def __init__(
+        self, *, canvas: Canvas, n_classes: int, n_records: int, latent: int, hidden: int, beat_size: int | None
+    ) -> None:
         super().__init__()
         self.n_times, self.latent = canvas.n_times, latent
         self.scalars = ScalarBootstrap(n_scalars=canvas.n_scalars, n_classes=n_classes, n_records=n_records)
         self.n_coarse = -(-canvas.n_times // COARSEST)  # samples at the coarsest level
-        self.condition = Condition(n_classes, n_records, latent)
+        self.condition = Condition(n_classes, n_records, latent, beat_size)
         width = 4 * latent
         n_inputs = 2 * latent + canvas.n_scalars
         self.mapping = nn.Sequential(nn.Linear(n_inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
@@ -201,9 +214,19 @@ class ConvCritic(nn.Module):
         n_classes: number of classes.
         n_records: number of records.
         hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
+        beat_size: see `Condition`.
     """
 
-    def __init__(self, *, in_channels: int, n_times: int, n_classes: int, n_records: int, hidden: int) -> None:
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        n_times: int,
+        n_classes: int,
+        n_records: int,
+        hidden: int,
+        beat_size: int | None,
+    ) -> None:
         super().__init__()
         n_coarse = -(-n_times // COARSEST)  # samples at the coarsest level
         self.padded_times = n_coarse * COARSEST
@@ -212,7 +235,7 @@ class ConvCritic(nn.Module):
         width = 4 * hidden
         self.features = nn.Linear(width * n_coarse, width)
         self.score = nn.Linear(width, 1)
-        self.condition = Condition(n_classes, n_records, width)
+        self.condition = Condition(n_classes, n_records, width, beat_size)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, canvas: Tensor, label: Tensor, record: Tensor) -> Tensor:

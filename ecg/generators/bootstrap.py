@@ -7,6 +7,8 @@ Input: labels (B,), records (B,). Output: standardised scalars (B, E).
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +19,10 @@ SMOOTHING = 0.2  # standard deviation of the added noise, in standard deviations
 class ScalarBootstrap(nn.Module):
     """Samples the scalars of training beats of the same class and record, plus noise.
 
-    The length of a beat and its RR intervals are exact in real beats. A network that generates them is imprecise, and
-    classifiers use them. The network therefore generates the signal only, given the sampled scalars.
+    A class that a record does not have has the scalars of all beats of the record.
+
+    The length of a beat is exact in real beats. A network that generates it is imprecise, and classifiers use it. The
+    network therefore generates the signal only, given the sampled scalars.
 
     Args:
         n_scalars: number of scalars, E.
@@ -36,9 +40,13 @@ class ScalarBootstrap(nn.Module):
 
     def fit(self, scalars: Tensor, label: Tensor, record: Tensor) -> None:
         """Keeps the scalars (n, E) of training beats with the given labels (n,) and records (n,)."""
+        if not scalars.shape[1]:
+            return
         rng = torch.Generator().manual_seed(0)
-        for c, r in torch.stack([label, record], dim=1).unique(dim=0).tolist():
-            group = scalars[(label == c) & (record == r)]  # (m, E)
+        for c, r in itertools.product(range(len(self.samples)), record.unique().tolist()):
+            of_record = record == r
+            of_pair = of_record & (label == c)
+            group = scalars[of_pair if of_pair.any() else of_record]  # (m, E)
             self.samples[c, r] = group[torch.randint(len(group), (SIZE,), generator=rng)]
             self.noise_std[c, r] = SMOOTHING * group.std(dim=0, correction=0)
 

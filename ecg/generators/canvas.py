@@ -1,12 +1,9 @@
 """Canvases: beats as tensors (B, C + E, T), the output of generators and the input of critics.
 
 The first C channels are the signal. The other E channels are scalars of the beat, repeated along time, so that a
-convolution has them at each sample:
-
-kaggle      E = 2: the length of the beat, and the logarithm of the number of ADC steps that the beat spans. From its
-            length on, a beat is zero. Before that, it spans [0, 1] in equal steps, those of the analogue-to-digital
-            converter (ADC).
-centered    E = 5: the logarithms of the RR quantities that determine the eight RR features.
+convolution has them at each sample. A padded beat has two: its length, and the logarithm of the number of ADC steps
+that it spans. From its length on, it is zero. Before that, it spans [0, 1] in equal steps, those of the
+analogue-to-digital converter (ADC). Other beats have no scalars.
 
 All channels are standardised with the offset and scale of the training beats.
 """
@@ -17,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_RR_SCALARS = 5  # rr_prev, rr_next, mean(rr, local), mean(rr, record) in s; mean(|diff(rr)|, local) / mean(rr, local)
-MIN_RR_SCALAR = 1e-3  # lower limit before the logarithm; the last RR quantity can be 0
+N_SCALARS = 2  # of a padded beat
 MIN_LENGTH = 2.0  # samples of a padded beat
 ADC_STEPS = (16.0, 4096.0)  # fewest and most steps of a padded beat; the ADC of MIT-BIH has 2048
 LENGTH_SOFTNESS = 2.0  # samples; width of the sigmoid through which the length receives its gradient
@@ -33,7 +29,6 @@ class Canvas(nn.Module):
     Args:
         n_channels: channels of a beat, C.
         n_times: samples of a beat, T.
-        n_rr: number of RR features, 8 or 0.
         padded: whether beats are padded with zeros and span [0, 1], as in the window kaggle.
     """
 
@@ -41,10 +36,10 @@ class Canvas(nn.Module):
     scale: Tensor
     texture_scale: Tensor
 
-    def __init__(self, n_channels: int, n_times: int, n_rr: int, padded: bool) -> None:
+    def __init__(self, n_channels: int, n_times: int, padded: bool) -> None:
         super().__init__()
-        self.n_channels, self.n_times, self.n_rr, self.padded = n_channels, n_times, n_rr, padded
-        self.n_scalars = 2 * int(padded) + (N_RR_SCALARS if n_rr else 0)
+        self.n_channels, self.n_times, self.padded = n_channels, n_times, padded
+        self.n_scalars = N_SCALARS * int(padded)
         self.register_buffer("offset", torch.zeros(self.n_total))  # (C+E,)
         self.register_buffer("scale", torch.ones(self.n_total))  # (C+E,)
         self.register_buffer("texture_scale", torch.ones(n_channels))  # (C,)
@@ -54,34 +49,33 @@ class Canvas(nn.Module):
         """Number of channels of a canvas, C + E."""
         return self.n_channels + self.n_scalars
 
-    def fit(self, signal: Tensor, rr: Tensor) -> None:
-        """Estimates offset and scale from training beats: signals (n, C, T), RR features (n, R)."""
-        scalars = self._scalars(signal, rr)  # (n, E)
+    def fit(self, signal: Tensor) -> None:
+        """Estimates offset and scale from the signals (n, C, T) of training beats."""
+        scalars = self._scalars(signal)  # (n, E)
         if self.padded:
             offset, scale = torch.full((self.n_channels,), 0.5), torch.full((self.n_channels,), 0.5)
         else:
             offset, scale = torch.zeros(self.n_channels), signal.std(dim=(0, 2))
         self.offset.copy_(torch.cat([offset, scalars.mean(dim=0)]))
-        self.scale.copy_(torch.cat([scale, scalars.std(dim=0)]).clamp_min(MIN_SCALE))
+        self.scale.copy_(
+            torch.cat([scale, (scalars - scalars.mean(dim=0)).square().mean(dim=0).sqrt()]).clamp_min(MIN_SCALE)
+        )
         subset = slice(None, None, 1 + len(signal) // TEXTURE_BEATS)
-        detail = _detail(self.encode(signal[subset], rr[subset])[:, : self.n_channels]).abs()  # (m, C, T)
+        detail = _detail(self.encode(signal[subset])[:, : self.n_channels]).abs()  # (m, C, T)
         inside = (signal[subset] != 0).any(dim=1) | (not self.padded)  # (m, T)
         medians = [detail[:, c][inside].median() for c in range(self.n_channels)]
         self.texture_scale.copy_(torch.stack(medians).clamp_min(1e-6))
 
-    def encode(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> canvases (B, C+E, T)."""
-        scalars = self._scalars(signal, rr)[..., None].expand(-1, -1, self.n_times)  # (B, E) -> (B, E, T)
+    def encode(self, signal: Tensor) -> Tensor:
+        """Signals (B, C, T) -> canvases (B, C+E, T)."""
+        scalars = self._scalars(signal)[..., None].expand(-1, -1, self.n_times)  # (B, E) -> (B, E, T)
         return (torch.cat([signal, scalars], dim=1) - self.offset[:, None]) / self.scale[:, None]
 
-    def decode(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvases (B, C+E, T) that meet the constraints -> signals (B, C, T), RR features (B, R)."""
-        canvas = canvas * self.scale[:, None] + self.offset[:, None]
-        signal = canvas[:, : self.n_channels]
-        if self.padded:
-            signal = signal.clamp(0, 1)
-        rr_scalars = canvas[:, self.n_channels + 2 * int(self.padded) :, 0]  # (B, 5) or (B, 0)
-        return signal, _rr_features(rr_scalars) if self.n_rr else rr_scalars
+    def decode(self, canvas: Tensor) -> Tensor:
+        """Canvases (B, C+E, T) that meet the constraints -> signals (B, C, T)."""
+        c = slice(self.n_channels)
+        signal = canvas[:, c] * self.scale[c, None] + self.offset[c, None]
+        return signal.clamp(0, 1) if self.padded else signal
 
     def constrain(self, raw: Tensor) -> Tensor:
         """Applies the constraints of the window to the output of a network, (B, C+E, T) -> (B, C+E, T).
@@ -94,13 +88,12 @@ class Canvas(nn.Module):
         signal = raw[:, : self.n_channels]
         scalars = raw[:, self.n_channels :].mean(dim=2, keepdim=True)  # (B, E, 1)
         if self.padded:
-            at = slice(self.n_channels, self.n_channels + 2)
-            offset, scale = self.offset[at, None], self.scale[at, None]
-            length, steps = (scalars[:, :2] * scale + offset).split(1, dim=1)  # each (B, 1, 1)
+            offset, scale = self.offset[self.n_channels :, None], self.scale[self.n_channels :, None]
+            length, steps = (scalars * scale + offset).split(1, dim=1)  # each (B, 1, 1)
             length = _round(length.clamp(MIN_LENGTH, self.n_times))
             steps = _round(steps.exp().clamp(*ADC_STEPS))
             signal = self._pad(signal, length, steps.detach())
-            scalars = torch.cat([(torch.cat([length, steps.log()], dim=1) - offset) / scale, scalars[:, 2:]], dim=1)
+            scalars = (torch.cat([length, steps.log()], dim=1) - offset) / scale
         return torch.cat([signal, scalars.expand(-1, -1, self.n_times)], dim=1)  # (B, E, 1) -> (B, E, T)
 
     def texture(self, canvas: Tensor) -> Tensor:
@@ -116,10 +109,11 @@ class Canvas(nn.Module):
         """Appends the texture: canvases (B, C+E, T) -> (B, C+E+C, T)."""
         return torch.cat([canvas, self.texture(canvas)], dim=1)
 
-    def _scalars(self, signal: Tensor, rr: Tensor) -> Tensor:
-        """Signals (B, C, T), RR features (B, R) -> scalars (B, E), not standardised."""
-        parts = [torch.stack([beat_length(signal), adc_steps(signal).log()], dim=1)] if self.padded else []
-        return torch.cat([*parts, _rr_scalars(rr) if self.n_rr else signal[:, 0, :0]], dim=1)
+    def _scalars(self, signal: Tensor) -> Tensor:
+        """Signals (B, C, T) -> scalars (B, E), not standardised."""
+        if not self.padded:
+            return signal[:, 0, :0]
+        return torch.stack([beat_length(signal), adc_steps(signal).log()], dim=1)
 
     def _pad(self, signal: Tensor, length: Tensor, steps: Tensor) -> Tensor:
         """Returns signals (B, C, T) that span [-1, 1] in equal steps before their length, and are -1 from it on.
@@ -169,17 +163,3 @@ def _detail(signal: Tensor) -> Tensor:
 def _round(x: Tensor) -> Tensor:
     """Rounds; the gradient is that of the identity (straight-through estimator)."""
     return x + (x.round() - x).detach()
-
-
-def _rr_scalars(rr: Tensor) -> Tensor:
-    """RR features (B, 8) -> logarithms of the RR quantities (B, 5)."""
-    prev, following, prev_to_local, _, prev_to_record, _, _, irregularity = rr.unbind(dim=1)
-    quantities = torch.stack([prev, following, prev / prev_to_local, prev / prev_to_record, irregularity], dim=1)
-    return quantities.clamp_min(MIN_RR_SCALAR).log()
-
-
-def _rr_features(scalars: Tensor) -> Tensor:
-    """Logarithms of the RR quantities (B, 5) -> RR features (B, 8), in the order of `rr_features.RR_FEATURES`."""
-    prev, following, local, record, irregularity = scalars.exp().unbind(dim=1)
-    ratios = [prev / local, following / local, prev / record, following / record, local / record]
-    return torch.stack([prev, following, *ratios, irregularity], dim=1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ecg.generators.bootstrap import ScalarBootstrap
 from ecg.generators.canvas import Canvas
+from ecg.generators.normal_beats import NormalBeats
 
 
 class Generator(nn.Module, ABC):
@@ -37,20 +38,40 @@ class Generator(nn.Module, ABC):
         """Names of the players, in the order of their first update."""
         return list(dict.fromkeys(self.update_order))
 
-    def prepare(self, signal: Tensor, rr: Tensor, label: Tensor, record: Tensor) -> None:
+    @staticmethod
+    def beat_size(canvas: Canvas, embedding: str) -> int | None:
+        """Returns the argument `beat_size` of `Condition` for an embedding of the records."""
+        return canvas.n_channels * canvas.n_times if embedding == "normal_beats" else None
+
+    def prepare(self, signal: Tensor, label: Tensor, record: Tensor) -> None:
         """Computes the statistics of the training beats that the generator needs before its first update.
 
         Args:
             signal: (n, C, T) signals.
-            rr: (n, R) RR features.
             label: (n,) classes.
             record: (n,) indices of the records.
         """
-        self.canvas.fit(signal, rr)
-        scalars = self.canvas.encode(signal, rr)[:, self.canvas.n_channels :, 0]  # (n, E)
+        self.canvas.fit(signal)
+        scalars = self.canvas.encode(signal)[:, self.canvas.n_channels :, 0]  # (n, E)
         for module in self.modules():
             if isinstance(module, ScalarBootstrap):
                 module.fit(scalars, label, record)
+
+    def embed_records(self, signal: Tensor, record: Tensor) -> None:
+        """Makes records known that are embedded by their normal beats.
+
+        Args:
+            signal: (n, C, T) signals of normal beats.
+            record: (n,) indices of their records.
+        """
+        for module in self.modules():
+            if isinstance(module, NormalBeats):
+                module.fit(signal, record)
+
+    @property
+    def known_records(self) -> Tensor | None:
+        """(n_records,) whether beats of any class can be drawn for a record; None if only known pairs can be drawn."""
+        return next((module.known for module in self.modules() if isinstance(module, NormalBeats)), None)
 
     @abstractmethod
     def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:

@@ -34,6 +34,7 @@ class R3GAN(Generator):
         canvas: converts beats to canvases and back.
         n_classes: number of classes.
         n_records: number of records.
+        embedding: of the records: "record", a learned one, or "normal_beats".
         latent: width of the noise.
         hidden: channels at a quarter of the sampling rate.
         gamma: weight of the gradient penalties.
@@ -51,6 +52,7 @@ class R3GAN(Generator):
         canvas: Canvas,
         n_classes: int,
         n_records: int,
+        embedding: str,
         latent: int,
         hidden: int,
         gamma: float,
@@ -63,8 +65,9 @@ class R3GAN(Generator):
         self.canvas, self.gamma, self.penalty_every = canvas, gamma, penalty_every
         self.augment, self.max_shift = augment, max_shift
         self.weights = {"shape": 1.0, "texture": texture}  # of the critics in the loss of the generator
+        beat_size = self.beat_size(canvas, embedding)
         self.generator = ConvGenerator(
-            canvas=canvas, n_classes=n_classes, n_records=n_records, latent=latent, hidden=hidden
+            canvas=canvas, n_classes=n_classes, n_records=n_records, latent=latent, hidden=hidden, beat_size=beat_size
         )
 
         def critic(in_channels: int, hidden: int) -> ConvCritic:
@@ -74,6 +77,7 @@ class R3GAN(Generator):
                 n_classes=n_classes,
                 n_records=n_records,
                 hidden=hidden,
+                beat_size=beat_size,
             )
 
         shape, texture_critic = critic(canvas.n_total, hidden), critic(canvas.n_channels, hidden // 2)

@@ -55,12 +55,14 @@ class VelocityNet(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, *, n_channels: int, n_times: int, n_classes: int, n_records: int, hidden: int) -> None:
+    def __init__(
+        self, *, n_channels: int, n_times: int, n_classes: int, n_records: int, hidden: int, beat_size: int | None
+    ) -> None:
         super().__init__()
         self.n_times = n_times
         self.padded_times = -(-n_times // COARSEST) * COARSEST
         width = 4 * hidden
-        self.condition = Condition(n_classes + 1, n_records + 1, width)
+        self.condition = Condition(n_classes + 1, n_records + 1, width, beat_size)
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(N_FREQUENCIES), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.first = nn.Conv2d(n_channels * PATCH, hidden, KERNEL, padding=PADDING)
@@ -100,6 +102,7 @@ class RectifiedFlow(Generator):
         canvas: converts beats to canvases and back.
         n_classes: number of classes.
         n_records: number of records.
+        embedding: of the records: "record", a learned one, or "normal_beats".
         hidden: channels at a quarter of the sampling rate.
         steps: Euler steps of a sample.
         guidance: strength of the guidance; 1 means none.
@@ -114,6 +117,7 @@ class RectifiedFlow(Generator):
         canvas: Canvas,
         n_classes: int,
         n_records: int,
+        embedding: str,
         hidden: int,
         steps: int,
         guidance: float,
@@ -123,7 +127,12 @@ class RectifiedFlow(Generator):
         self.canvas, self.n_classes, self.n_records = canvas, n_classes, n_records
         self.steps, self.guidance, self.unconditional = steps, guidance, unconditional
         self.velocity = VelocityNet(
-            n_channels=canvas.n_total, n_times=canvas.n_times, n_classes=n_classes, n_records=n_records, hidden=hidden
+            n_channels=canvas.n_total,
+            n_times=canvas.n_times,
+            n_classes=n_classes,
+            n_records=n_records,
+            hidden=hidden,
+            beat_size=self.beat_size(canvas, embedding),
         )
 
     def sample(self, label: Tensor, record: Tensor, rng: torch.Generator | None = None) -> Tensor:

@@ -27,6 +27,7 @@ class WGANGP(Generator):
         canvas: converts beats to canvases and back.
         n_classes: number of classes.
         n_records: number of records.
+        embedding: of the records: "record", a learned one, or "normal_beats".
         latent: width of the noise.
         hidden: channels at a quarter of the sampling rate.
         n_critic: updates of the critic for each update of the generator.
@@ -39,6 +40,7 @@ class WGANGP(Generator):
         canvas: Canvas,
         n_classes: int,
         n_records: int,
+        embedding: str,
         latent: int,
         hidden: int,
         n_critic: int,
@@ -46,8 +48,9 @@ class WGANGP(Generator):
     ) -> None:
         super().__init__()
         self.canvas, self.penalty = canvas, penalty
+        beat_size = self.beat_size(canvas, embedding)
         self.generator = ConvGenerator(
-            canvas=canvas, n_classes=n_classes, n_records=n_records, latent=latent, hidden=hidden
+            canvas=canvas, n_classes=n_classes, n_records=n_records, latent=latent, hidden=hidden, beat_size=beat_size
         )
         self.critic = ConvCritic(
             in_channels=canvas.n_total + canvas.n_channels,
@@ -55,6 +58,7 @@ class WGANGP(Generator):
             n_classes=n_classes,
             n_records=n_records,
             hidden=hidden,
+            beat_size=beat_size,
         )
         self.update_order = ("critic",) * n_critic + ("generator",)
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.distances import Points
 from ecg.evaluation.fidelity import CONTROLS, Fidelity
+from ecg.evaluation.verdict import verdict
 from ecg.reports import synthesis_plots as plots
 from ecg.reports.page import write_page
 
@@ -76,6 +77,7 @@ def write_synthesis_report(report: SynthesisReport, path: Path) -> None:
         simulated=report.simulated,
         report=report,
         test=report.fidelity["test"],
+        verdict=verdict(report.fidelity["test"]),
         validation_gates={(g.measure, g.class_name): g for g in validation.gates} if validation else {},
         controls=CONTROLS,
         figures=draw_figures(report),

@@ -107,16 +107,17 @@ def test_prepared_beats(tmp_path: Path) -> None:
 
 def write_synthetic_set(folder: Path) -> None:
     rng = np.random.default_rng(0)
-    chunk = Chunk(rng.random((10, 1, 187), dtype=np.float32), np.zeros((10, 0), np.float32), np.arange(10) % 5)
+    chunk = Chunk(rng.random((10, 1, 187), dtype=np.float32), np.arange(10) % 5, np.arange(10) % 2)
     split = make_protocol("random").split(REAL_BEATS, SIMULATED)
     provenance = {
         "classes": list("NSVFQ"),
+        "records": ["a", "b"],
         "source": "simulated",
         "window": WINDOWS[0].settings(),
         "fitted_on": beat_locations(REAL_BEATS, split.train),
         "chosen_on": beat_locations(REAL_BEATS, split.validation),
     }
-    write_set(folder, [chunk], n=10, shape=(1, 187, 0), provenance=provenance)
+    write_set(folder, [chunk], n=10, shape=(1, 187), provenance=provenance)
 
 
 def read_synthetic_set(folder: Path) -> None:

@@ -84,7 +84,9 @@ def test_added_beats_replace_the_beats_that_are_not_kept() -> None:
     beats = make_beats(8, {0: 6, 1: 3, 2: 3, 3: 3})
     split = make_split(beats, "NSVF")
     kept = np.arange(0, len(split.train), 2)
-    added = BalancedBeats(kept, np.full((5, 1, 187), 7, np.float32), np.zeros((5, 0), np.float32), np.full(5, 3))
+    added = BalancedBeats(
+        kept, np.full((5, 1, 187), 7, np.float32), np.zeros((5, 0), np.float32), np.full(5, 3), np.full(5, "x")
+    )
     data = make_data_module(beats, split, balanced=added, batch_size=1)
     counts = np.bincount(np.append(beats.label[split.train[kept]], [3] * 5))
     assert data.class_counts().tolist() == counts.tolist()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ecg.data.p_wave_features import P_WAVE_FEATURES, p_wave_features
+from ecg.data.shape_features import cut
 
 SFREQ = 120.0
 Recording = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]
@@ -30,10 +31,16 @@ def make_recording(pattern: str, repeats: int = 20, *, other_p_wave: bool = True
     return x, peaks, s
 
 
+def of_lead(
+    x: NDArray[np.float64], peaks: NDArray[np.int64], sfreq: float, *, causal: bool = False
+) -> NDArray[np.float32]:
+    return p_wave_features(cut(x, peaks, sfreq), peaks / sfreq, sfreq, causal=causal)
+
+
 def features(
     x: NDArray[np.float64], peaks: NDArray[np.int64], *, causal: bool = False
 ) -> dict[str, NDArray[np.float32]]:
-    return dict(zip(P_WAVE_FEATURES, p_wave_features(x, peaks, SFREQ, causal=causal).T, strict=True))
+    return dict(zip(P_WAVE_FEATURES, of_lead(x, peaks, SFREQ, causal=causal).T, strict=True))
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -58,11 +65,11 @@ def test_early_beats_with_the_p_wave_of_late_beats_are_like_them() -> None:
 
 def test_the_unit_of_the_lead_does_not_matter() -> None:
     x, peaks, _ = make_recording("NNNS")
-    np.testing.assert_allclose(p_wave_features(x, peaks, SFREQ), p_wave_features(40 * x, peaks, SFREQ), atol=1e-4)
+    np.testing.assert_allclose(of_lead(x, peaks, SFREQ), of_lead(40 * x, peaks, SFREQ), atol=1e-4)
 
 
 def test_a_lead_without_signal_gives_constant_features() -> None:
-    values = p_wave_features(np.zeros(2000), np.array([100, 300, 500, 900]), SFREQ)
+    values = of_lead(np.zeros(2000), np.array([100, 300, 500, 900]), SFREQ)
     assert np.isfinite(values).all()
     np.testing.assert_array_equal(values, values[:1].repeat(4, axis=0))
 
@@ -72,7 +79,7 @@ def test_a_lead_without_signal_gives_constant_features() -> None:
 def test_features_are_finite_for_any_peaks_and_signal(peaks: list[int], seed: int, sfreq: float) -> None:
     x = np.random.default_rng(seed).normal(size=1500).cumsum()
     for causal in (False, True):
-        values = p_wave_features(x, np.sort(np.array(peaks, np.int64)), sfreq, causal=causal)
+        values = of_lead(x, np.sort(np.array(peaks, np.int64)), sfreq, causal=causal)
         assert values.shape == (len(peaks), len(P_WAVE_FEATURES))
         assert np.isfinite(values).all()
 
@@ -83,6 +90,6 @@ def test_causal_features_do_not_depend_on_later_beats(n: int, at: int, seed: int
     x, peaks, _ = make_recording("NNNS", repeats=25)
     peaks, at = peaks[:n], min(at, n - 1)
     x = x + np.random.default_rng(seed).normal(0, 0.1, x.size)
-    values = p_wave_features(x, peaks, SFREQ, causal=True)
+    values = of_lead(x, peaks, SFREQ, causal=True)
     end = peaks[at] + round(0.5 * SFREQ)
-    np.testing.assert_array_equal(p_wave_features(x[:end], peaks[: at + 1], SFREQ, causal=True), values[: at + 1])
+    np.testing.assert_array_equal(of_lead(x[:end], peaks[: at + 1], SFREQ, causal=True), values[: at + 1])

@@ -37,6 +37,7 @@ WINDOW = KaggleWindow("first").settings()
 NO_BEATS: dict[str, Any] = {"patients": [], "samples": {}}
 PROVENANCE_CONTENT = {
     "classes": list("NSVFQ"),
+    "records": ["a", "b"],
     "source": "simulated",
     "window": WINDOW,
     "fitted_on": NO_BEATS,
@@ -48,13 +49,11 @@ REAL_BEATS = make_beats(10, {0: 20, 1: 10, 2: 10, 3: 10, 4: 10})
 def make_chunks(sizes: list[int], seed: int = 0) -> list[Chunk]:
     rng = np.random.default_rng(seed)
     signals = [rng.random((n, 1, 187), dtype=np.float32) for n in sizes]
-    return [
-        Chunk(signal, np.zeros((len(signal), 0), np.float32), rng.integers(0, 5, len(signal))) for signal in signals
-    ]
+    return [Chunk(signal, rng.integers(0, 5, len(signal)), rng.integers(0, 2, len(signal))) for signal in signals]
 
 
 def write_example(folder: Path, n: int = 7) -> Path:
-    return write_set(folder, make_chunks([n]), n=n, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+    return write_set(folder, make_chunks([n]), n=n, shape=(1, 187), provenance=PROVENANCE_CONTENT)
 
 
 def make_set(beats: Beats, split: Split, **changes: Any) -> SyntheticSet:
@@ -72,17 +71,17 @@ def check(synthetic: SyntheticSet, split: Split) -> None:
 def test_a_set_is_read_as_it_was_written(sizes: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("set")
     chunks = make_chunks(sizes)
-    write_set(folder / "synthetic", chunks, n=sum(sizes), shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+    write_set(folder / "synthetic", chunks, n=sum(sizes), shape=(1, 187), provenance=PROVENANCE_CONTENT)
     read = read_set(folder)
     np.testing.assert_array_equal(read.signal, np.concatenate([chunk.signal for chunk in chunks]))
     np.testing.assert_array_equal(read.label, np.concatenate([chunk.label for chunk in chunks]))
-    assert read.rr.shape == (sum(sizes), 0)
+    np.testing.assert_array_equal(read.record, np.concatenate([chunk.record for chunk in chunks]))
     assert sum(read.provenance["counts"].values()) == read.provenance["n"] == sum(sizes)
 
 
 def test_the_csv_has_188_columns(tmp_path: Path) -> None:
     (chunk,) = make_chunks([3])
-    write_set(tmp_path, [chunk], n=3, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT, csv=True)
+    write_set(tmp_path, [chunk], n=3, shape=(1, 187), provenance=PROVENANCE_CONTENT, csv=True)
     table = np.loadtxt(tmp_path / CSV, delimiter=",")
     np.testing.assert_array_equal(table[:, :187].astype(np.float32), chunk.signal[:, 0])
     np.testing.assert_array_equal(table[:, 187], chunk.label)
@@ -90,7 +89,7 @@ def test_the_csv_has_188_columns(tmp_path: Path) -> None:
 
 def test_beats_of_another_window_have_no_csv(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="window kaggle"):
-        write_set(tmp_path, [], n=0, shape=(2, 192, 8), provenance=PROVENANCE_CONTENT, csv=True)
+        write_set(tmp_path, [], n=0, shape=(2, 192), provenance=PROVENANCE_CONTENT, csv=True)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +169,11 @@ def test_wrong_locations_in_the_provenance_are_refused(key: str, value: object, 
         ({"signal": np.zeros((6, 1, 187), np.float32)}, r"signal is float32 \(6, 1, 187\) instead of"),
         ({"signal": np.zeros((7, 187), np.float32)}, r"signal is float32 \(7, 187\)"),
         ({"signal": np.zeros((7, 1, 187))}, "signal is float64"),
-        ({"rr": np.zeros((7, 1), np.float32)}, r"rr is float32 \(7, 1\)"),
+        ({"record": np.zeros((7, 1), np.int64)}, r"record is int64 \(7, 1\)"),
+        ({"record": np.full(7, 2)}, "the values of record are between 2 and 2. Valid: 0 to 1"),
         ({"label": np.zeros(7, np.int32)}, "label is int32"),
-        ({"label": np.full(7, 5)}, "labels are between 5 and 5. Valid labels: 0 to 4"),
-        ({"label": np.full(7, -1)}, "labels are between -1 and -1"),
+        ({"label": np.full(7, 5)}, "the values of label are between 5 and 5. Valid: 0 to 4"),
+        ({"label": np.full(7, -1)}, "the values of label are between -1 and -1"),
         ({"label": np.full(7, 3)}, "it contains the beats {'F': 7}, which differ"),
         *(
             ({"signal": np.full((7, 1, 187), value, np.float32)}, "the values of signal are between")
@@ -188,13 +188,6 @@ def test_arrays_that_cannot_be_trained_on_are_refused(changes: dict[str, Any], m
     change_arrays(tmp_path, **changes)
     with pytest.raises(UserError, match=message):
         read_set(tmp_path)
-
-
-def test_an_extreme_rr_feature_is_refused(tmp_path: Path) -> None:
-    (chunk,) = make_chunks([7])
-    chunk = chunk._replace(rr=np.full((7, 8), np.nan, np.float32))
-    write_set(tmp_path, [chunk], n=7, shape=(1, 187, 8), provenance=PROVENANCE_CONTENT)
-    assert "the values of rr are between nan and nan" in error_message(lambda: read_set(tmp_path))
 
 
 def test_an_array_that_states_an_enormous_shape_does_not_exhaust_the_memory(tmp_path: Path) -> None:
@@ -219,16 +212,16 @@ def test_an_interrupted_write_keeps_the_previous_set(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_set(tmp_path, full_disk(), n=9, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+        write_set(tmp_path, full_disk(), n=9, shape=(1, 187), provenance=PROVENANCE_CONTENT)
     with pytest.raises(ValueError, match="3 beats instead of 9"):
-        write_set(tmp_path, make_chunks([3]), n=9, shape=(1, 187, 0), provenance=PROVENANCE_CONTENT)
+        write_set(tmp_path, make_chunks([3]), n=9, shape=(1, 187), provenance=PROVENANCE_CONTENT)
     np.testing.assert_array_equal(read_set(tmp_path).signal, before.signal)
     assert sorted(path.name for path in tmp_path.iterdir()) == [BEATS, PROVENANCE]
 
 
 def test_the_first_beats_of_each_class_are_selected() -> None:
     label = np.array([0, 1, 1, 0, 1, 2])
-    synthetic = SyntheticSet(np.zeros((6, 1, 187), np.float32), np.zeros((6, 0), np.float32), label, provenance={})
+    synthetic = SyntheticSet(np.zeros((6, 1, 187), np.float32), label, np.zeros(6, np.int64), provenance={})
     assert synthetic.first({"S": 2, "N": 1}, "runs/1").tolist() == [1, 2, 0]
     assert synthetic.first({}, "runs/1").tolist() == []
     with pytest.raises(UserError, match=r"has 1 beats of class V, but 2 are needed.*checkpoint=runs/1.*\{V: 2\}"):

@@ -39,7 +39,7 @@ def test_nearest_returns_the_distance_and_position_of_a_copy() -> None:
     positions = np.array([5, 3, 8])
     noise = np.full((3, 1, 1), 0.01, np.float32)
     copies = TRAIN.take(positions)
-    distance, at = nearest(BeatSet(copies.signal + noise, copies.rr, copies.label), TRAIN)
+    distance, at = nearest(BeatSet(copies.signal + noise, copies.label), TRAIN)
     assert at.tolist() == positions.tolist()
     assert distance == pytest.approx([0.01] * 3, rel=1e-4)
 
@@ -71,7 +71,7 @@ def test_memorisation_separates_copies_from_real_beats(
 def test_waveform_statistics_of_a_known_beat() -> None:
     t = np.arange(120) / 120
     beat = np.where(t < 0.5, np.sin(2 * np.pi * 10 * t), 0.0)
-    beats = BeatSet(beat[None, None].astype(np.float32), np.zeros((1, 0), np.float32), np.zeros(1, np.int64))
+    beats = BeatSet(beat[None, None].astype(np.float32), np.zeros(1, np.int64))
     statistics = waveform_statistics(beats, sfreq=120, peak=0)
     assert statistics["length"][0] == pytest.approx(0.5, abs=0.02)
     assert statistics["spectral_centre"][0] == pytest.approx(10, abs=1.5)

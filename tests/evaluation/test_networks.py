@@ -9,7 +9,6 @@ import pytest
 import torch
 from evaluation_factories import BAD_BEATS, HELD_OUT, TRAIN
 
-from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.networks import (
     FitSettings,
     discriminator_accuracy,
@@ -49,15 +48,6 @@ def test_the_seed_determines_the_classifier() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_the_features_include_the_rr_features() -> None:
-    rr = np.random.default_rng(0).random((len(TRAIN), 8), dtype=np.float32)
-    with_rr = BeatSet(TRAIN.signal, rr, TRAIN.label)
-    widths = [
-        embed(fit_classifier(beats, 2, FitSettings(steps=2, seed=0)), beats).shape[1] for beats in (TRAIN, with_rr)
-    ]
-    assert widths[1] == widths[0] + 8
-
-
 @pytest.mark.slow
 def test_a_discriminator_does_not_separate_real_from_real_beats() -> None:
     assert abs(discriminator_accuracy(TRAIN, HELD_OUT, FitSettings(steps=60, seed=0)) - 0.5) < 0.12
@@ -70,15 +60,13 @@ def test_a_discriminator_separates_bad_from_real_beats(name: str) -> None:
 
 
 def test_networks_in_threads_equal_those_that_are_fitted_one_after_the_other() -> None:
-    rr = np.random.default_rng(0).random((len(TRAIN), 8), dtype=np.float32)
-    beats = BeatSet(TRAIN.signal, rr, TRAIN.label)
-    fits = [partial(fit_classifier, beats, 2, FitSettings(steps=3, seed=seed)) for seed in range(3)]
+    fits = [partial(fit_classifier, TRAIN, 2, FitSettings(steps=3, seed=seed)) for seed in range(3)]
     done: list[None] = []
     with two_threads():
         networks = run_in_threads(fits, lambda: done.append(None))
     assert len(done) == 3
     for network, fit in zip(networks, fits, strict=True):
-        assert np.array_equal(embed(network, beats), embed(fit(), beats))
+        assert np.array_equal(embed(network, TRAIN), embed(fit(), TRAIN))
 
 
 def test_threads_pass_on_an_error_and_restore_the_number_of_threads() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ecg.data.balanced import BalancedBeats
 from ecg.data.beats import Beats, Positions
 from ecg.data.protocols.protocol import Split
+from ecg.data.window import Window
 from ecg.resources import require_memory
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class TrainingBeats:
         beats: the beats of all subsets.
         split: their subsets.
         source: name of the data source.
-        window: settings of the window.
+        window: the window that cut them.
         balance_to: class that smaller classes are filled up to; None for the second largest.
         fraction: fraction of the missing beats that is added.
         seed: seed of the random numbers.
@@ -44,7 +45,7 @@ class TrainingBeats:
     beats: Beats
     split: Split
     source: str
-    window: dict[str, Any]
+    window: Window
     balance_to: str | None
     fraction: float
     seed: int
@@ -59,6 +60,11 @@ class TrainingBeats:
     def rr(self) -> NDArray[np.float32]:
         """RR features (n, R)."""
         return self.beats.rr[self.split.train]
+
+    @cached_property
+    def record(self) -> NDArray[np.str_]:
+        """Names of the records (n,)."""
+        return self.beats.record[self.split.train]
 
     @cached_property
     def label(self) -> NDArray[np.int64]:
@@ -105,9 +111,12 @@ class Balance(ABC):
 
     Attributes:
         class_power: a class of n training beats is sampled n ** class_power this often: 1 as it is, 0 equally.
+        inserts: whether the added beats are waveforms of the leads, which have no features until they are inserted into
+            records (`ecg.augmentation.insertion`). In context, the beats of all methods are.
     """
 
     class_power: ClassVar[float] = 1.0
+    inserts: ClassVar[bool] = False
 
     def __call__(self, training: TrainingBeats) -> BalancedBeats | None:
         """Balances the training beats and logs the number of beats of each class; see `balance`."""

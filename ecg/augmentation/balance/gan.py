@@ -12,7 +12,9 @@ PROVENANCE = ("sha256", "generator", "checkpoint", "artifact", "gates_on_validat
 
 
 class Gan(Balance):
-    """Adds beats of a synthetic set."""
+    """Adds beats of a synthetic set. Each belongs to the record that it was drawn for."""
+
+    inserts = True
 
     def balance(self, training: TrainingBeats) -> BalancedBeats:
         """See `Balance`.
@@ -24,12 +26,14 @@ class Gan(Balance):
         if folder is None:
             raise ValueError("TrainingBeats.synthetic_set is None")
         synthetic = read_set(folder)
-        check_compatible(synthetic, training.beats, training.split, source=training.source, window=training.window)
+        window = training.window.settings()
+        check_compatible(synthetic, training.beats, training.split, source=training.source, window=window)
         positions = synthetic.first(training.missing(), str(folder))
         return BalancedBeats(
             np.arange(len(training.label)),
             synthetic.signal[positions],
-            synthetic.rr[positions],
+            np.zeros((len(positions), 0), np.float32),
             training.missing_labels(),
+            np.array(synthetic.provenance["records"])[synthetic.record[positions]],
             {key: synthetic.provenance.get(key) for key in PROVENANCE},
         )

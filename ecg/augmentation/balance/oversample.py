@@ -16,5 +16,10 @@ class Oversample(Balance):
         rng = np.random.default_rng(training.seed)
         sampled = [rng.choice(training.positions(name), n) for name, n in training.missing().items()]
         positions = np.concatenate([np.empty(0, np.int64), *sampled])
-        kept = np.arange(len(training.label))
-        return BalancedBeats(kept, training.signal[positions], training.rr[positions], training.label[positions])
+        return BalancedBeats(
+            np.arange(len(training.label)),
+            training.signal[positions],
+            training.rr[positions],
+            training.label[positions],
+            training.record[positions],
+        )

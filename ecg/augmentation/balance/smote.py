@@ -18,7 +18,8 @@ class Smote(Balance):
     """Adds beats between a training beat and one of its nearest neighbours of the same class.
 
     Signal and RR features are one vector. An interpolation of two padded beats of different length fades at the end of
-    the longer one. This is not corrected, because this is the published baseline.
+    the longer one. This is not corrected, because this is the published baseline. An added beat belongs to the record
+    of the training beat of its class that is closest to it.
 
     Args:
         neighbours: number of nearest neighbours; fewer if the class is smaller.
@@ -41,7 +42,8 @@ class Smote(Balance):
         kept = self._remaining(vectors, label)
         new, width = kept[kept >= n], int(np.prod(shape))
         signal = vectors[new, :width].reshape(-1, *shape)  # (m, C, T)
-        return BalancedBeats(kept[kept < n], signal, vectors[new, width:], label[new])
+        record = training.record[self._closest(vectors[:n], training.label, vectors[new], label[new])]
+        return BalancedBeats(kept[kept < n], signal, vectors[new, width:], label[new], record)
 
     def _interpolate(
         self, training: TrainingBeats, vectors: NDArray[np.float32], name: str, m: int
@@ -66,6 +68,23 @@ class Smote(Balance):
         )
         resampled, _ = smote.fit_resample(vectors[used], training.label[used])
         return np.asarray(resampled[len(used) :], np.float32)
+
+    def _closest(
+        self,
+        vectors: NDArray[np.float32],
+        label: NDArray[np.int64],
+        of_added: NDArray[np.float32],
+        label_of_added: NDArray[np.int64],
+    ) -> Positions:
+        """Returns, for each added beat (m,), the position of the closest training beat of its class."""
+        from sklearn.neighbors import NearestNeighbors  # imblearn imports it as well
+
+        closest = np.zeros(len(of_added), np.int64)
+        for c in np.unique(label_of_added):
+            own, added = np.flatnonzero(label == c), label_of_added == c
+            search = NearestNeighbors(n_neighbors=1).fit(vectors[own])
+            closest[added] = own[search.kneighbors(of_added[added], return_distance=False)[:, 0]]
+        return closest
 
     def _remaining(self, vectors: NDArray[np.float32], label: NDArray[np.int64]) -> Positions:
         """Returns the positions of the beats that remain: all of them."""

@@ -15,4 +15,5 @@ class Undersample(Balance):
         """See `Balance`."""
         rng, target = np.random.default_rng(training.seed), training.target()
         kept = [rng.permutation(np.flatnonzero(training.label == c))[:target] for c in np.unique(training.label)]
-        return BalancedBeats(np.sort(np.concatenate(kept)), training.signal[:0], training.rr[:0], training.label[:0])
+        none = (training.signal[:0], training.rr[:0], training.label[:0], training.record[:0])
+        return BalancedBeats(np.sort(np.concatenate(kept)), *none)
