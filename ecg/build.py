@@ -171,6 +171,7 @@ def synthesis_data(cfg: DictConfig) -> BeatDataModule:
     beats, split, source, window, protocol = _split_beats(cfg)
     if isinstance(window, CenteredWindow):
         beats, window = waveforms(beats, window), window.of_leads
+    split = replace(split, train=_without_pairs(beats, split, cfg.fit.leave_out))
     return BeatDataModule(
         beats,
         split,
@@ -181,6 +182,18 @@ def synthesis_data(cfg: DictConfig) -> BeatDataModule:
         seed=cfg.seed,
         class_power=cfg.fit.class_power,
     )
+
+
+def _without_pairs(beats: Beats, split: Split, pairs: Sequence[str]) -> Positions:
+    """The training beats without those of the pairs CLASS:RECORD."""
+    kept = np.ones(len(split.train), bool)
+    for pair in pairs:
+        name, record = pair.split(":", 1)
+        of_pair = (beats.record == record) & (split.labels(beats) == split.classes.index(name))
+        if not of_pair[split.train].any():
+            raise UserError(f"fit.leave_out has {pair}, but record {record} has no training beats of class {name}.")
+        kept &= ~of_pair[split.train]
+    return split.train[kept]
 
 
 def _split_beats(cfg: DictConfig) -> tuple[Beats, Split, Source, Window, Protocol]:

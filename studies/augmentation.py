@@ -1,75 +1,215 @@
-"""Study: does adding synthetic beats improve a classifier? Compares five augmentations on the Kaggle split.
+"""Study: does adding beats of rare classes improve a classifier? Compares eight augmentations.
 
-    ECG_DATA_DIR=... python studies/augmentation.py all SYNTH_RUN_DIR --runs FOLDER
-    ECG_DATA_DIR=... python studies/augmentation.py scarce SYNTH_RUN_DIR_OF_THE_SAME_BEATS --runs FOLDER
+    ECG_DATA_DIR=... python studies/augmentation.py context --seen RUN --unseen RUN --runs FOLDER
+    ECG_DATA_DIR=... python studies/augmentation.py amounts --runs FOLDER
 
-`all` trains on all training beats, `scarce` on a tenth of them. The generator of each regime was fitted on the training
-beats of that regime. All augmentations add the same number of beats and train for the same number of steps. The two
-sweeps of train.py are compared as by `ecg compare`, and the result is written to results/study_REGIME.json. A study
-that was interrupted continues.
+Regimes:
+
+    context     beats in context, DS1 to DS2: experiment=inter_patient
+    single      single beats with cnn, DS1 to DS2
+    kaggle_10   single beats of the Kaggle split, with a tenth of the S, V and F beats
+    kaggle_1    the same, with a hundredth
+    amounts     chooses the number of added beats of `context` by cross-validation within DS1, with oversampling and
+                fusion, which need no generator
+
+All augmentations add the same number of beats and train for the same number of steps. `--seen` and `--unseen` are run
+folders of synth.py with `synth.pairs=seen` and `synth.pairs=unseen`, for a generator that was fitted on the training
+beats of the regime. A study that was interrupted continues. The result is results/study_REGIME.json: the scores of
+every seed, and the differences to `none` and to `oversample`, paired by seed, with Holm's correction over all tests of
+the regime.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecg.comparison.calibration import calibrate
+from ecg.comparison.run_records import RunRecord, read_runs
+from ecg.comparison.statistics import holm, mean_interval, paired_p
+from ecg.files import write_json
 
 ROOT = Path(__file__).parents[1]
-BASE = ["data=mitbih", "protocol=kaggle", "model=cnn", "model.hidden=48", "callbacks.patience=null"]
-BASE += ["n_bootstrap=10", "logger=none", "trainer.enable_progress_bar=false"]
-KEEP = "{N:0.1,S:0.1,V:0.1,F:0.1,Q:0.1}"
+QUIET = ["logger=none", "trainer.enable_progress_bar=false", "n_bootstrap=10"]
+SCORES = ("macro_f1", "S", "V", "F")
+BASELINES = ("none", "oversample")
+FOLDS, AMOUNTS = 11, (0.3, 1.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Overrides of train.py for a regime.
+
+    Attributes:
+        base: of every job.
+        transforms: of the augmentation `waveform`, next to oversampling.
+        by_patient: whether the test patients are in no other subset; there are then no unseen pairs otherwise.
+    """
+
+    base: tuple[str, ...]
+    transforms: tuple[str, ...]
+    by_patient: bool
+
+
+# In context, beats of class F are added, up to the number of S beats: the logit of S does not depend on the waveform.
+IN_CONTEXT = ("augmentation.balance_to=S",)
+# `waveform` without the transforms that do not fit the neighbours of a beat.
+TRANSFORMS = tuple(
+    f"augmentation.transforms.{setting}" for setting in ("white_noise.snr=20", "wander.snr=10", "scale.limit=0.1")
+)
+KAGGLE = ("data=mitbih", "protocol=kaggle", "model.hidden=48", "callbacks.patience=null")
 REGIMES = {
-    # The same number of batches an epoch, so that every configuration is validated equally often.
-    "all": ["trainer.limit_train_batches=370", "trainer.max_epochs=10"],
-    "scarce": [f"protocol.keep={KEEP}", "trainer.limit_train_batches=60", "trainer.max_epochs=24"],
-}
-SWEEPS = {
-    "balance": ["augmentation=none,oversample,smote,gan"],
-    # The transforms are applied to oversampled beats, so that the number of added beats is the same.
-    "waveform": ["augmentation=waveform", "augmentation/balance=oversample"],
+    "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, True),
+    "single": Regime(("data=mitbih", "protocol=inter_patient", "trainer.max_epochs=4"), TRANSFORMS, True),
+    **{
+        f"kaggle_{percent}": Regime(
+            (
+                *KAGGLE,
+                f"protocol.keep={{S:{percent / 100},V:{percent / 100},F:{percent / 100}}}",
+                "trainer.limit_train_batches=370",
+                "trainer.max_epochs=10",
+            ),
+            TRANSFORMS,
+            False,
+        )
+        for percent in (10, 1)
+    },
 }
 
 
-def run_sweep(folder: Path, overrides: list[str], beats: list[str], n_jobs: int) -> None:
-    """Runs a sweep in `folder`, or continues it."""
-    parallel = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={n_jobs}"] if n_jobs > 1 else []
-    arguments = [*overrides, *beats, *parallel, f"hydra.sweep.dir={folder}", "-m"]
-    if (folder / "sweep.yaml").is_file():
-        arguments = [f"sweep.resume={folder}"]
-    subprocess.run([sys.executable, str(ROOT / "train.py"), *arguments], check=True)
+def arms(regime: Regime, seen: Path, unseen: Path | None) -> dict[str, list[str]]:
+    """The overrides of each augmentation."""
+    gan = ["augmentation=gan", f"augmentation.beats={seen.resolve()}"]
+    made = {
+        "none": ["augmentation=none"],
+        "oversample": ["augmentation=oversample"],
+        "smote": ["augmentation=smote"],
+        "waveform": ["augmentation=oversample", *regime.transforms],
+        "fusion": ["augmentation=fusion"],
+        "gan (seen pairs)": gan,
+    }
+    if unseen:
+        gan = ["augmentation=gan", f"augmentation.beats={unseen.resolve()}"]
+        made["gan (unseen pairs)"] = gan
+    return made | {"gan and fusion": [*gan, "augmentation.balance.fusion=0.5"]}
+
+
+def run_jobs(jobs: Iterable[tuple[Path, Sequence[str]]], n_jobs: int) -> None:
+    """Runs train.py in each folder that has no finished run, `n_jobs` at a time.
+
+    Raises:
+        CalledProcessError: a job failed.
+    """
+
+    def run(folder: Path, overrides: Sequence[str]) -> None:
+        if not (folder / "metrics.json").is_file():
+            command = [sys.executable, str(ROOT / "train.py"), *overrides, *QUIET, f"hydra.run.dir={folder}"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            print(folder.relative_to(folder.parents[1]), flush=True)
+
+    with ThreadPoolExecutor(n_jobs) as pool:
+        for done in [pool.submit(run, folder, overrides) for folder, overrides in jobs]:
+            done.result()
+
+
+def scores_of(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
+    """Macro-F1 and F1 of S, V and F on the test beats, a value for each run."""
+    rows = [{"macro_f1": run.test.macro.f1.value} | _f1_by_class(run) for run in runs]
+    return {name: [row[name] for row in rows] for name in SCORES}
+
+
+def _f1_by_class(run: RunRecord) -> dict[str, Any]:
+    return {name: row.f1.value for name, row in run.test.per_class.items()}
+
+
+def compare(scores: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Differences of every augmentation to both baselines, with Holm's correction over all of them."""
+    pairs = [
+        (name, baseline, score)
+        for name in scores
+        for baseline in BASELINES
+        for score in SCORES
+        if name not in (baseline, "none")
+    ]
+    differences: dict[tuple[str, str, str], NDArray[np.float64]] = {
+        (name, baseline, score): np.subtract(scores[name][score], scores[baseline][score])
+        for name, baseline, score in pairs
+    }
+    corrected = dict(zip(differences, holm([paired_p(values) for values in differences.values()]), strict=True))
+    result: dict[str, Any] = {name: {baseline: {} for baseline in BASELINES} for name in scores}
+    for (name, baseline, score), values in differences.items():
+        row = asdict(mean_interval(values)) | {"p": corrected[name, baseline, score]}
+        result[name][baseline][score] = row
+    return result
+
+
+def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains all augmentations of a regime with every seed; returns scores and differences."""
+    folder, settings = options.runs.resolve() / regime, REGIMES[regime]
+    of_arms = arms(settings, options.seen, options.unseen)
+    amount = [f"augmentation.fraction={options.amount}"] if options.amount != 1 else []
+    seeds = range(1, options.seeds + 1)
+    jobs = [
+        (folder / f"{name}_{seed}", [*settings.base, *overrides, *amount, f"seed={seed}"])
+        for seed in seeds
+        for name, overrides in of_arms.items()
+    ]
+    run_jobs(jobs, options.jobs)
+    scores = {name: scores_of(read_runs([folder / f"{name}_{seed}" for seed in seeds])) for name in of_arms}
+    shown = {name: _without_paths([*settings.base, *overrides, *amount]) for name, overrides in of_arms.items()}
+    return {"overrides": shown, "seeds": list(seeds), "scores": scores, "differences": compare(scores)}
+
+
+def _without_paths(overrides: Sequence[str]) -> list[str]:
+    return [f"{each.split('=')[0]}=RUN" if each.startswith("augmentation.beats=") else each for each in overrides]
+
+
+def choose_amount(options: argparse.Namespace) -> dict[str, Any]:
+    """Cross-validates the number of added beats; returns the pooled F1 of each class for each fraction and method."""
+    folder, results = options.runs.resolve() / "amounts", []
+    cases = [("none", 1.0), *((name, amount) for amount in AMOUNTS for name in ("oversample", "fusion"))]
+    base = ["experiment=inter_patient_cv", *IN_CONTEXT]
+    for name, amount in cases:
+        overrides = [*base, f"augmentation={name}", *([f"augmentation.fraction={amount}"] if name != "none" else [])]
+        folders = [folder / f"{name}_{amount}_{fold}" for fold in range(FOLDS)]
+        run_jobs(
+            [(path, [*overrides, f"protocol.fold={fold}"]) for fold, path in enumerate(folders)],
+            options.jobs,
+        )
+        chosen = calibrate(read_runs(folders, predictions=True))
+        results.append({"method": name, "fraction": amount, "f1": chosen.before, "f1_with_shifts": chosen.after})
+    return {"overrides": base, "rows": results}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the sweeps and writes their comparison."""
+    """Runs a regime and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("regime", choices=REGIMES)
-    parser.add_argument("beats", type=Path, help="run folder of synth.py")
-    parser.add_argument("--runs", type=Path, required=True, help="folder of the sweeps")
+    parser.add_argument("regime", choices=[*REGIMES, "amounts"])
+    parser.add_argument("--seen", type=Path, help="run folder of synth.py")
+    parser.add_argument("--unseen", type=Path, help="run folder of synth.py with synth.pairs=unseen")
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--amount", type=float, default=1.0, help="augmentation.fraction")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args(arguments)
-    seeds = ",".join(str(seed) for seed in range(1, options.seeds + 1))
-    folders, commands = [], []
-    for name, augmentation in SWEEPS.items():
-        folder = options.runs.resolve() / f"{options.regime}_{name}"
-        overrides = [*BASE, *REGIMES[options.regime], *augmentation, f"seed={seeds}"]
-        uses_set = "gan" in augmentation[0]
-        beats = [f"augmentation.beats={options.beats.resolve()}"] if uses_set else []
-        run_sweep(folder, overrides, beats, options.jobs)
-        folders.append(folder)
-        shown = [*overrides, *(["augmentation.beats=RUN_DIR"] if uses_set else [])]
-        commands.append(" ".join(["python train.py -m", *shown]))
-    out = options.runs.resolve() / options.regime
-    compare = [sys.executable, "-c", "from ecg.cli import app; app()", "compare", *map(str, folders), "--out", str(out)]
-    subprocess.run(compare, check=True)
-    board = json.loads((out / "leaderboard.json").read_text())
-    board["differing_keys"].pop("augmentation.beats", None)  # a folder of this machine
+    if options.regime == "amounts":
+        content = choose_amount(options)
+    else:
+        if options.seen is None or (REGIMES[options.regime].by_patient and options.unseen is None):
+            parser.error("--seen is missing, or --unseen of a regime of unseen patients.")
+        content = study(options.regime, options)
     path = ROOT / "results" / f"study_{options.regime}.json"
-    path.write_text(json.dumps({"commands": commands, **board}, indent=1) + "\n")
+    write_json(path, content)
+    print(path)
 
 
 if __name__ == "__main__":

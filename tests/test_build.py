@@ -124,6 +124,17 @@ def test_added_waveforms_of_single_beats_have_the_features_of_their_record(cache
     np.testing.assert_allclose(data.balanced.rr.mean(axis=0), mean, rtol=0.3)
 
 
+def test_pairs_of_class_and_record_are_left_out_of_the_fit(cache_dir: Path) -> None:
+    data = build.synthesis_data(tiny("synth", cache_dir))
+    v = data.split.train[data.labels[data.split.train] == data.split.classes.index("V")]
+    record = str(data.beats.record[v[0]])
+    less = build.synthesis_data(tiny("synth", cache_dir, f"fit.leave_out=['V:{record}']"))
+    left_out = np.setdiff1d(data.split.train, less.split.train)
+    assert left_out.tolist() == v[data.beats.record[v] == record].tolist()
+    with pytest.raises(UserError, match="record 999 has no training beats of class V"):
+        build.synthesis_data(tiny("synth", cache_dir, "fit.leave_out=['V:999']"))
+
+
 @pytest.fixture(scope="module")
 def plain(cache_dir: Path) -> BeatDataModule:
     return build.classification_data(tiny("train", cache_dir, "protocol=random"))

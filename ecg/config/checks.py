@@ -55,6 +55,10 @@ def check_synth(cfg: DictConfig) -> None:
                 "synth.pairs=unseen needs a generator that embeds records by their normal beats. Add "
                 "generator.embedding=normal_beats; lstm_gan does not have it."
             )
+    for pair in cfg.fit.leave_out:
+        if ":" not in pair:
+            raise UserError(f"fit.leave_out has {pair}. Write a pair as CLASS:RECORD, such as V:119.")
+        _require_class(cfg, "fit.leave_out", pair.split(":")[0])
     if cfg.synth.csv and not cfg.checkpoint and cfg.data.window != WindowName.kaggle:
         raise UserError(
             f"synth.csv=true needs beats of the window kaggle, and data.window is {cfg.data.window}. "

@@ -329,6 +329,7 @@ class GanConfig(BalanceConfig):
     in_context: ClassVar[bool] = True
 
     _target_: str = "ecg.augmentation.balance.gan.Gan"
+    fusion: float = key(0.0, "fraction of the added F beats that augmentation=fusion makes", at_least=0, at_most=1)
 
 
 @dataclass
@@ -831,6 +832,9 @@ class FitConfig:
     )
     ema_decay: float | None = key(
         0.999, "decay of the averaged weights, per step; null: no averaging", above=0, below=1
+    )
+    leave_out: list[str] = key(
+        [], "pairs CLASS:RECORD that are left out of the fit, such as V:119, to evaluate how well they are drawn"
     )
     n_compared: int = key(300, "beats a class compared with real beats after an epoch", at_least=1, at_most=100_000)
     n_evaluated: int = key(3000, "beats a class in the final evaluation", at_least=1, at_most=100_000)

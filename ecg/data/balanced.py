@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,14 @@ class BalancedBeats:
     label: NDArray[np.int64]
     record: NDArray[np.str_]
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def joined(self, other: BalancedBeats) -> BalancedBeats:
+        """Returns the added beats of both; `kept` and `provenance` remain."""
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("signal", "rr", "label", "record")
+        }
+        return replace(self, **arrays)
 
 
 @dataclass(frozen=True)

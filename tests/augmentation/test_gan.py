@@ -23,6 +23,18 @@ def test_beats_of_the_set_are_added_with_their_provenance(tmp_path: Path) -> Non
     assert str(folder) not in str(balanced.provenance)
 
 
+def test_a_fraction_of_the_f_beats_can_be_sums_of_n_and_v_beats(tmp_path: Path) -> None:
+    training = make_training(synthetic_set=make_set(tmp_path, make_training(), n=100))
+    balanced, alone = make_balance("gan", fusion=0.25)(training), make_balance("gan")(training)
+    assert balanced is not None
+    assert alone is not None
+    np.testing.assert_array_equal(np.bincount(balanced.label), np.bincount(alone.label))
+    n_fused = round(0.25 * training.missing()["F"])
+    assert set(balanced.label[-n_fused:]) == {training.split.classes.index("F")}
+    in_set = np.isin(balanced.signal[:, 0, 0], read_set(tmp_path).signal[:, 0, 0])
+    assert in_set.sum() == len(balanced.label) - n_fused
+
+
 def test_a_missing_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="contains no synthetic set"):
         make_balance("gan")(make_training(synthetic_set=tmp_path))

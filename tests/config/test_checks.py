@@ -150,6 +150,8 @@ WRONG_SYNTH = [
     (["synth.per_class={S: 0}"], r"at least 1"),
     (["synth.per_class=5"], r"Write it as 'synth.per_class=\{S: 5000, F: 5000\}'"),
     (["synth.balance_to=X"], r"synth.balance_to has X"),
+    (["fit.leave_out=[V]"], r"fit.leave_out has V. Write a pair as CLASS:RECORD"),
+    (["fit.leave_out=['X:1']"], r"fit.leave_out has X. Valid classes"),
     (["generator.hidden=12"], r"generator.hidden is 12. Valid values: .*a multiple of 8"),
     (["generator.lr=0"], r"generator.lr is 0"),
     (["data.window=kaggle", "data.leads=2"], r"data.leads is 2, which needs data.window=centered"),

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.data.balanced import BalancedBeats
-from ecg.data.beats import Positions
 from ecg.errors import UserError
 
 N_WEIGHT, V_WEIGHT = (0.5, 1.1), (0.2, 1.0)  # a, b
@@ -37,24 +36,16 @@ class Fusion(Balance):
         Raises:
             UserError: no record has training beats of both classes.
         """
-        signal, positions = fuse(training, training.missing().get("F", 0), np.random.default_rng(training.seed))
-        return BalancedBeats(
-            np.arange(len(training.label)),
-            signal,
-            training.rr[positions],
-            np.full(len(signal), training.split.classes.index("F")),
-            training.record[positions],
-        )
+        return fused_beats(training, training.missing().get("F", 0))
 
 
-def fuse(training: TrainingBeats, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], Positions]:
-    """Returns n sums (n, C, T), and the positions of their N beats among the training beats (n,).
-
-    The records that have both classes give equally many.
+def fused_beats(training: TrainingBeats, n: int) -> BalancedBeats:
+    """Returns n sums of an N and a V beat. The records that have both classes give equally many.
 
     Raises:
         UserError: no record has training beats of both classes.
     """
+    rng = np.random.default_rng(training.seed)
     of_class = {name: training.label == training.split.classes.index(name) for name in ("N", "V")}
     records = np.intersect1d(training.record[of_class["N"]], training.record[of_class["V"]])
     if not len(records):
@@ -67,8 +58,14 @@ def fuse(training: TrainingBeats, n: int, rng: np.random.Generator) -> tuple[NDA
             pairs[own, column] = rng.choice(beats, len(pairs[own]))
     normal, ventricular = training.signal[pairs[:, 0]], training.signal[pairs[:, 1]]
     of_n, of_v = (rng.uniform(*limits, (n, 1, 1)).astype(np.float32) for limits in (N_WEIGHT, V_WEIGHT))
-    mixed = of_n * normal + of_v * _delayed(ventricular, training.beats.sfreq, rng)
-    return _padded(mixed, normal) if training.window.padded else mixed, pairs[:, 0]
+    signal = of_n * normal + of_v * _delayed(ventricular, training.beats.sfreq, rng)
+    return BalancedBeats(
+        np.arange(len(training.label)),
+        _padded(signal, normal) if training.window.padded else signal,
+        training.rr[pairs[:, 0]],
+        np.full(n, training.split.classes.index("F")),
+        training.record[pairs[:, 0]],
+    )
 
 
 def _delayed(signal: NDArray[np.float32], sfreq: float, rng: np.random.Generator) -> NDArray[np.float32]:

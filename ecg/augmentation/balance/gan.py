@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
+from ecg.augmentation.balance.fusion import fused_beats
 from ecg.data.balanced import BalancedBeats
 from ecg.data.synthetic_set import check_compatible, read_set
 
@@ -12,9 +13,16 @@ PROVENANCE = ("sha256", "generator", "checkpoint", "artifact", "gates_on_validat
 
 
 class Gan(Balance):
-    """Adds beats of a synthetic set. Each belongs to the record that it was drawn for."""
+    """Adds beats of a synthetic set. Each belongs to the record that it was drawn for.
+
+    Args:
+        fusion: fraction of the added F beats that are made by `ecg.augmentation.balance.fusion` instead.
+    """
 
     inserts = True
+
+    def __init__(self, *, fusion: float) -> None:
+        self.fusion = fusion
 
     def balance(self, training: TrainingBeats) -> BalancedBeats:
         """See `Balance`.
@@ -28,12 +36,17 @@ class Gan(Balance):
         synthetic = read_set(folder)
         window = training.window.settings()
         check_compatible(synthetic, training.beats, training.split, source=training.source, window=window)
-        positions = synthetic.first(training.missing(), str(folder))
-        return BalancedBeats(
+        missing = training.missing()
+        n_fused = round(self.fusion * missing.get("F", 0))
+        missing |= {"F": missing["F"] - n_fused} if n_fused else {}
+        positions = synthetic.first(missing, str(folder))
+        classes = training.split.classes
+        added = BalancedBeats(
             np.arange(len(training.label)),
             synthetic.signal[positions],
             np.zeros((len(positions), 0), np.float32),
-            training.missing_labels(),
+            np.repeat([classes.index(name) for name in missing], [*missing.values()]).astype(np.int64),
             np.array(synthetic.provenance["records"])[synthetic.record[positions]],
             {key: synthetic.provenance.get(key) for key in PROVENANCE},
         )
+        return added.joined(fused_beats(training, n_fused)) if n_fused else added
