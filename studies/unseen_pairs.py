@@ -5,8 +5,8 @@
 
 Each pair that was left out of the fit is drawn, and compared with its real beats by the Fréchet distance in the
 features of a classifier. The same distance is given for beats that could be used instead: beats of the class of other
-training records, sums of N and V beats of the record (class F), and other real beats of the pair, which no generator can
-surpass. The result is results/unseen_pairs.json.
+training records, sums of N and V beats of the record (class F), and other real beats of the pair, which no generator
+can surpass. The result is results/unseen_pairs.json.
 """
 
 from __future__ import annotations

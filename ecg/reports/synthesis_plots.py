@@ -14,12 +14,15 @@ from sklearn.decomposition import PCA
 
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.distances import Points, nearest
+from ecg.evaluation.fidelity import GATES, Fidelity, Gate
 from ecg.reports.figure_style import INK, LINE, MUTED, class_colour, new_figure, style_figure
 
 N_EACH = 4  # real and synthetic beats of a class
 BAND = (5, 95)  # percentiles
 MAP_POINTS = 400  # real and synthetic beats of a class in the feature map
 GALLERY_ROWS = 6
+MARGINS = (0.05, 5.0)  # limits of the axis of the gates
+TINY = 1e-9
 
 Gallery = Sequence[tuple[int, NDArray[np.float32]]]  # epochs, and signals (n_classes, k, T) from the same noise
 
@@ -183,6 +186,45 @@ def gallery(samples: Gallery, classes: Sequence[str]) -> Figure:
         grid[row, 0].set_ylabel(f"epoch {epoch}", rotation=0, ha="right", va="center")
     _remove_frames(figure)
     return style_figure(figure)
+
+
+def gates(fidelity: Fidelity) -> Figure:
+    """Draws how far each gate is passed or failed, by the synthetic beats and by the controls that must fail it.
+
+    The axis is the value divided by the limit where the limit is a lower bound, and the limit divided by the value
+    where it is an upper bound: a gate is passed from 1 on.
+    """
+    results = fidelity.gates
+    figure = new_figure(9.2, 0.6 + 0.34 * len(results))
+    axes = figure.subplots()
+    for y, gate in enumerate(results):
+        known = next(known for known in GATES if (known.measure, known.class_name) == (gate.measure, gate.class_name))
+        measure = fidelity.measures[gate.measure]
+        row = measure.overall if gate.class_name is None else measure.per_class[gate.class_name]
+        unit = max(gate.reference, TINY) if known.relative else 1.0
+        controls = [row.controls[name] for name in known.detects]
+        for value in controls:
+            if value is not None:
+                axes.plot(_margin(value / unit, known), y, "x", color=LINE, markersize=5)
+        colour = class_colour("F") if gate.passed else class_colour("V")
+        axes.plot(_margin(gate.reached, known), y, "o", color=colour, markersize=8)
+    axes.axvline(1, color=MUTED, linewidth=1, linestyle=":")
+    axes.set(xscale="log", xlim=(MARGINS[0] / 1.2, MARGINS[1] * 1.2), ylim=(len(results) - 0.5, -0.5))
+    labels = [
+        f"{fidelity.measures[gate.measure].title}{f', {gate.class_name}' if gate.class_name else ''}: {gate.bound}"
+        for gate in results
+    ]
+    axes.set_yticks(range(len(results)), labels)
+    axes.set_xlabel("failed  ←  1  →  passed; crosses: failure controls, which must fail")
+    axes.set_xticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    axes.xaxis.set_minor_locator(NullLocator())
+    return style_figure(figure)
+
+
+def _margin(value: float, gate: Gate) -> float:
+    """Returns how far a gate is passed (more than 1) or failed, within `MARGINS`."""
+    ratio = value / gate.limit if gate.at_least else gate.limit / max(value, TINY)
+    return float(np.clip(ratio, *MARGINS))
 
 
 def _remove_frames(figure: Figure) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from reports_factories import CLASSES, NAN, make_beat_set
+from reports_factories import CLASSES, NAN, make_beat_set, make_fidelity
 
+from ecg.evaluation.fidelity import GATES
 from ecg.reports import synthesis_plots as plots
 
 
@@ -70,3 +71,20 @@ def test_the_feature_map_contains_every_beat() -> None:
     low, high = np.transpose([axes[0].get_xlim(), axes[0].get_ylim()])
     for points in drawn:
         assert ((points > low) & (points < high)).all()
+
+
+def test_passed_gates_are_on_the_right_of_failed_ones_and_of_their_controls() -> None:
+    figure = plots.gates(make_fidelity(value=0.95, reference=0.95, control=0.5, failed=("discriminative",)))
+    (axes,) = figure.axes
+    of_gate = {y: {} for y in range(len(GATES))}
+    for line in axes.lines:
+        if line.get_marker() in ("o", "x"):
+            of_gate[int(line.get_ydata()[0])].setdefault(line.get_marker(), []).append(float(line.get_xdata()[0]))
+    for y, gate in enumerate(GATES):
+        assert len(of_gate[y]["o"]) == 1
+        assert len(of_gate[y].get("x", [])) == len(gate.detects)
+        if gate.at_least:
+            assert all(control < of_gate[y]["o"][0] for control in of_gate[y].get("x", []))
+    f1 = next(y for y, gate in enumerate(GATES) if gate.measure == "tstr_macro_f1")
+    assert of_gate[f1]["o"] == [0.95 / 0.95]
+    assert of_gate[f1]["x"][0] == pytest.approx(0.5 / 0.95 / 0.95)
