@@ -74,7 +74,7 @@ def test_the_feature_map_contains_every_beat() -> None:
 
 
 def test_passed_gates_are_on_the_right_of_failed_ones_and_of_their_controls() -> None:
-    figure = plots.gates(make_fidelity(value=0.95, reference=0.95, control=0.5, failed=("discriminative",)))
+    figure = plots.gates(make_fidelity(value=0.95, reference=0.5, control=0.2, failed=("discriminative",)))
     (axes,) = figure.axes
     of_gate = {y: {} for y in range(len(GATES))}
     for line in axes.lines:
@@ -86,5 +86,5 @@ def test_passed_gates_are_on_the_right_of_failed_ones_and_of_their_controls() ->
         if gate.at_least:
             assert all(control < of_gate[y]["o"][0] for control in of_gate[y].get("x", []))
     f1 = next(y for y, gate in enumerate(GATES) if gate.measure == "tstr_macro_f1")
-    assert of_gate[f1]["o"] == [0.95 / 0.95]
-    assert of_gate[f1]["x"][0] == pytest.approx(0.5 / 0.95 / 0.95)
+    assert of_gate[f1]["o"] == [1.0]
+    assert of_gate[f1]["x"][0] == pytest.approx(0.2 / 0.5 / 0.95)
