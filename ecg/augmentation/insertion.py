@@ -49,14 +49,17 @@ def insert(beats: Beats, split: Split, window: CenteredWindow, added: BalancedBe
 
     Args:
         beats: all beats, those of a record one after the other.
-        split: their subsets; the classes contain N.
+        split: their subsets.
         window: the window of the beats.
         added: the added beats, at least one; their signals are those of the leads.
         seed: seed of the random numbers.
 
     Raises:
-        UserError: a record has no N beat that can be replaced, or the window is too short for its features.
+        UserError: class N does not take part, a record has no N beat that can be replaced, or the window is too short
+            for its features.
     """
+    if "N" not in split.classes:
+        raise UserError("Added beats replace beats of class N. Add N to protocol.classes, or use another augmentation.")
     rng = np.random.default_rng(seed)
     runs = {str(beats.record[run.start]): run for run in record_runs(beats.record)}
     label, training = split.labels(beats), np.isin(np.arange(len(beats)), split.train)
@@ -71,7 +74,9 @@ def insert(beats: Beats, split: Split, window: CenteredWindow, added: BalancedBe
         of_record = rng.permutation(np.flatnonzero(added.record == record))
         for at, new in _places(record, np.flatnonzero((training & between & normal)[run]), of_record, rng):
             source[copy := f"{record}, copy {1 + sum(name == record for name in source.values())}"] = record
-            drawn = np.stack([rng.choice(ratios[c]) for c in added.label[new]])
+            drawn = np.ones((len(new), 2))
+            for c, of_class in ratios.items():
+                drawn[added.label[new] == c] = rng.choice(of_class, np.count_nonzero(added.label[new] == c))
             of_copy = beats.take(np.arange(run.start, run.stop))
             parts.append(_replace(of_copy, copy, window, at, added.signal[new], raw_label[new], drawn))
             is_added.append(np.isin(np.arange(len(of_copy)), at))

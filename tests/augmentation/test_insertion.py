@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,12 @@ def test_a_record_without_places_is_refused(beats: Beats, split: Split) -> None:
     for record in (str(beats.record[-1]), "unknown"):  # of the test subset, and of no record
         with pytest.raises(UserError, match=f"Record {record} has no training beat of class N between two others"):
             insert(beats, split, WINDOW, make_added(beats, record, [3]), seed=0)
+
+
+def test_class_n_has_to_take_part(beats: Beats, split: Split) -> None:
+    without = replace(split, classes=("S", "V", "F"))
+    with pytest.raises(UserError, match="Added beats replace beats of class N"):
+        insert(beats, without, WINDOW, make_added(beats, str(beats.record[0]), [2]), seed=0)
 
 
 def test_a_window_that_is_too_short_for_the_features_is_refused(tmp_path: Path) -> None:
