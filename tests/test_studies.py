@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from comparison_factories import make_run
 from factories import make_recording
-from programs import ROOT, load_module
+from model_factories import make_signals
+from programs import ROOT, composed, load_module
 
+from ecg.config.checks import check_train
 from ecg.errors import UserError
+from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.predictions import Predictions
 
 TRAINING = {"history": [], "parameters": 7, "seconds": 90.0, "microseconds_per_beat": 5.0}
@@ -94,3 +97,50 @@ def test_mistakes_are_counted_by_record_and_symbol() -> None:
     assert found["pictures"][1]["position"] == 0  # of two beats, the one with the larger probability of S
     figure = errors.picture(predictions, recording, 12)
     assert "S(N)" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_augmentations_are_compared_with_both_baselines() -> None:
+    study = load_module(ROOT / "studies" / "augmentation.py")
+    rng = np.random.default_rng(0)
+    base = {score: rng.normal(0.8, 0.01, 5) for score in study.SCORES}
+    scores = {
+        name: {score: (values + gain + rng.normal(0, 0.002, 5)).tolist() for score, values in base.items()}
+        for name, gain in (("none", 0), ("oversample", 0), ("fusion", 0.1))
+    }
+    found = study.compare(scores)
+    assert found["none"] == {"none": {}, "oversample": {}}
+    assert found["fusion"]["none"]["F"]["mean"] == pytest.approx(0.1, abs=0.01)
+    assert found["fusion"]["oversample"]["macro_f1"]["p"] < 0.001
+    assert found["oversample"]["none"]["S"]["p"] > 0.05
+    assert found["oversample"]["oversample"] == {}
+
+
+@pytest.mark.parametrize("regime", ["context", "single", "kaggle_10", "kaggle_1"])
+def test_the_augmentations_of_a_regime_are_valid_configurations(regime: str, tmp_path: Path) -> None:
+    study = load_module(ROOT / "studies" / "augmentation.py")
+    settings = study.REGIMES[regime]
+    arms = study.arms(settings, tmp_path, tmp_path if settings.by_patient else None)
+    assert ("gan (unseen pairs)" in arms) == settings.by_patient
+    for overrides in arms.values():
+        check_train(composed("train", *settings.base, *overrides))
+
+
+def test_each_replaced_property_is_that_of_the_real_beat() -> None:
+    study = load_module(ROOT / "studies" / "discriminator_causes.py")
+    real, synthetic = (make_signals("kaggle", 20, seed).numpy() for seed in (0, 1))
+    label = np.zeros(20, np.int64)
+    changed = {
+        name: beats.signal
+        for name, beats in study.replaced(BeatSet(synthetic, label), BeatSet(real, label), 120).items()
+    }
+    np.testing.assert_array_equal(changed["nothing"], synthetic)
+    np.testing.assert_array_equal(changed["first 8 samples"][:, :, :8], real[:, :, :8])
+    np.testing.assert_array_equal(changed["first 8 samples"][:, :, 8:], synthetic[:, :, 8:])
+    np.testing.assert_array_equal(study._lengths(changed["length"]), study._lengths(real))
+    np.testing.assert_array_equal(study._lengths(changed["last fifth"]), study._lengths(real))
+    between = changed["between"] == real
+    assert between[:, :, 8:30].all()
+    both = changed["detail above 30 Hz"] + changed["shape below 30 Hz"]
+    inside = np.arange(187) < np.minimum(study._lengths(real), study._lengths(synthetic))
+    total = np.where(inside, real + synthetic, 0)
+    assert np.abs(np.where(inside, both, 0) - total).mean() < 0.05  # up to the limits at 0 and 1
