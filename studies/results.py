@@ -280,6 +280,20 @@ def study_table() -> str:
     return "\n".join([*lines, *(row(line) for line in cells.values())])
 
 
+def detectors_table() -> str:
+    """A row for each database and detector of R peaks."""
+    numbers = ["Se", "+P", "Se, mean of records", "+P, mean of records", "offset, median ms", "mean |offset| ms"]
+    lines = header(["database", "detector"], [*numbers, "s for an hour"])
+    for entry in json.loads((RESULTS / "detectors.json").read_text())["rows"]:
+        rates = [entry[kind][name] for kind in ("gross", "record_mean") for name in ("se", "ppv")]
+        offset = entry["offset_ms"]
+        cells = [f"{100 * rate:.2f}" for rate in rates]
+        cells += [f"{offset['median']:.1f}", f"{offset['mean_absolute']:.1f}"]
+        cells.append(f"{entry['seconds'] / entry['hours']:.2f}")
+        lines.append(row([f"{entry['database']}, {entry['records']} records", entry["detector"], *cells]))
+    return "\n".join(lines)
+
+
 def mean_points(content: dict[str, Any], sign: bool = False) -> str:
     """Mean and half of its interval, in points."""
     return points(MeanInterval(content["mean"], content["low"], content["high"], content["n"]), sign=sign)
@@ -340,6 +354,7 @@ ACCURACY_TABLES = {
 DOCUMENTS = {
     ROOT / "README.md": {**TABLES, "ds2": ds2_table, "kaggle": kaggle_table},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
+    ROOT / "docs" / "detectors.md": {"detectors": detectors_table},
 }
 
 
