@@ -258,12 +258,14 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     classes = data.split.classes
     known = cfg.model._target_ in schema_targets()  # the memory of other networks is not estimated
     if known:
-        require_space_for_parameters(lambda: _network(cfg, data), Path(cfg.paths.run_dir), "model.hidden")
+        require_space_for_parameters(
+            lambda: network(cfg, data.window, classes), Path(cfg.paths.run_dir), "model.hidden"
+        )
     pl.seed_everything(cfg.seed, verbose=False)
-    network = _network(cfg, data)
-    if n_times < network.min_times:
+    made = network(cfg, data.window, classes)
+    if n_times < made.min_times:
         raise UserError(
-            f"Beats of {n_times} samples are too short for this network, which needs {network.min_times}. Increase "
+            f"Beats of {n_times} samples are too short for this network, which needs {made.min_times}. Increase "
             "data.before, data.after or data.sfreq."
         )
     if known:
@@ -273,14 +275,14 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
         if data.context:
             beats = Batch(*(column.unsqueeze(0) for column in beats))
         require_step_memory(
-            network,
+            made,
             lambda probe: list(probe.training_logits(beats.signal, beats.rr)),
             batch_size,
             _gpu_memory(cfg),
             "optimizer.batch_size or model.hidden",
         )
     return Classifier(
-        network,
+        made,
         _instantiate(cfg.loss, counts=data.class_counts()),
         classes,
         lr=cfg.optimizer.lr,
@@ -291,18 +293,15 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
     )
 
 
-def _network(cfg: DictConfig, data: BeatDataModule) -> Network:
-    """The network for these beats; in context, with the sequence layer."""
-    (_, n_channels, n_times), n_rr = data.beats.signal.shape, data.beats.rr.shape[1]
-    n_classes = len(data.split.classes)
-    sizes = {"n_channels": n_channels, "n_times": n_times, "n_classes": n_classes}
-    if not data.context:
-        network: Network = _instantiate(cfg.model, **sizes, n_rr=n_rr)
-        return network
+def network(cfg: DictConfig, window: Window, classes: Sequence[str]) -> Network:
+    """The network for the beats of a window; in context, with the sequence layer."""
+    sizes: dict[str, Any] = {"n_channels": window.n_channels, "n_times": window.n_times, "n_classes": len(classes)}
+    if not cfg.data.get("context", 0):
+        single: Network = _instantiate(cfg.model, **sizes, n_rr=window.n_rr)
+        return single
+    features = {"n_rr": window.n_rr, "n_rhythm": window.n_rhythm, "n_p_wave": window.n_p_wave}
     encoder = _instantiate(cfg.model, **sizes, n_rr=0)
-    window = data.window
-    in_context = {"classes": data.split.classes, "n_rr": n_rr, "n_rhythm": window.n_rhythm, "n_p_wave": window.n_p_wave}
-    return BeatSequence(encoder, **in_context, causal=cfg.data.causal, **cfg.sequence)
+    return BeatSequence(encoder, classes=classes, **features, causal=cfg.data.causal, **cfg.sequence)
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:

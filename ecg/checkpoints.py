@@ -20,6 +20,7 @@ from ecg.runs import ANOTHER_FOLDER
 
 # The digest is the comment at the end of the zip archive that torch.save writes, after the two bytes of its length.
 # torch.load ignores it.
+NETWORK = "network."  # start of the names of its weights in a classifier
 NO_COMMENT, LENGTH = b"\0\0", (32).to_bytes(2, "little")
 
 
@@ -68,6 +69,18 @@ def load_weights(path: Path, module: nn.Module) -> None:
     checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
     require_same_weights(module, checkpoint["state_dict"], str(path))
     module.load_state_dict(checkpoint["state_dict"])
+
+
+def load_network(path: Path, network: nn.Module) -> None:
+    """Loads the weights of the network in the checkpoint of a classifier. Executes no pickled code.
+
+    Raises:
+        UserError: the file is damaged, or holds the weights of another network.
+    """
+    weights = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")["state_dict"]
+    own = {name.removeprefix(NETWORK): value for name, value in weights.items() if name.startswith(NETWORK)}
+    require_same_weights(network, own, str(path))
+    network.load_state_dict(own)
 
 
 def require_same_weights(module: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:

@@ -1,4 +1,4 @@
-"""The console command `ecg`: exports beats and compares finished runs."""
+"""The console command `ecg`: annotates recordings, exports beats, compares finished runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ecg.config.schema import SCHEMAS, PathsConfig, PhysioNetConfig, WindowName
 from ecg.error_reporting import user_errors
 from ecg.errors import UserError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Exports heartbeats and compares finished runs.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Annotates recordings, exports heartbeats, compares runs."
+)
 
 
 @app.callback()
 def _main() -> None:
-    """Exports heartbeats and compares finished runs."""
+    """Annotates recordings, exports heartbeats, compares runs."""
 
 
 @app.command()
@@ -36,6 +38,37 @@ def beats(
     """
     with user_errors():
         _write_beats(out, protocol, data_dir, cache_dir)
+
+
+@app.command()
+def predict(
+    recordings: Annotated[list[Path], typer.Argument(help="WFDB records, or files .edf, .csv, .npy or .parquet.")],
+    model: Annotated[Path, typer.Option(help="Run folder of train.py.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the results; default: that of each recording.")] = None,
+    lead: Annotated[
+        str | None, typer.Option(help="Lead with the R peaks; default: lead II by name, else the first.")
+    ] = None,
+    sfreq: Annotated[float | None, typer.Option(help="Sampling rate in Hz of a file that does not state one.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
+) -> None:
+    """Detects and classifies the beats of recordings.
+
+    Writes NAME.ecg, a WFDB annotation file, and NAME.beats.csv with the time, the class and the probabilities of each
+    beat. Not a medical device.
+    """
+    with user_errors():
+        from ecg.data.recording_files import read_recording
+        from ecg.prediction import load_run, write_predictions
+
+        classifier = load_run(model)
+        for path in recordings:
+            recording = read_recording(path, sfreq=sfreq, lead=lead)
+            table = classifier.predict(recording)
+            counts = ", ".join(f"{name} {(table['class'] == name).sum():,}" for name in classifier.classes)
+            written = write_predictions(table, recording, out or path.parent, overwrite=overwrite)
+            typer.echo(f"{recording.name}: {len(table):,} beats ({counts})")
+            for result in written:
+                typer.echo(f"  {result}")
 
 
 @app.command()

@@ -1,0 +1,136 @@
+"""Reads recordings without annotations: WFDB, EDF, CSV, NumPy and Parquet files.
+
+A WFDB record is named by its header, or by its path without a suffix. CSV and Parquet files have a column for each
+lead; a NumPy file has an array (n_samples,) or (n_leads, n_samples). These three do not state a sampling rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ecg.data import wfdb_reader
+from ecg.data.recording import Recording
+from ecg.errors import UserError
+
+SFREQ_RANGE = (50.0, 20_000.0)  # Hz, as for WFDB records
+PREFERRED_LEADS = ("MLII", "II", "ML2", "ECG II", "ECGII", "LEAD II")  # by name, in this order
+MOST_LEADS = 64
+TABLES = (".csv", ".parquet", ".npy")
+
+Signal = NDArray[np.float64]  # (n_leads, n_samples)
+
+
+def read_recording(path: Path, *, sfreq: float | None = None, lead: str | None = None) -> Recording:
+    """Returns the recording in a file, without annotations.
+
+    Args:
+        path: the file, or a WFDB record without suffix.
+        sfreq: sampling rate in Hz of a file that does not state one; else it must be the stated one.
+        lead: the lead that beats are detected in; None for lead II by name, else the first.
+
+    Raises:
+        UserError: the file is missing, damaged or of an unknown format, the sampling rate is missing, not valid or not
+            the stated one, or the recording does not have the lead.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".edf":
+        stated, leads, signal = _read_edf(path)
+    elif suffix in TABLES:
+        leads, signal = _read_table(path)
+        stated = _given_rate(path, sfreq)
+    else:
+        stated, leads, signal = _read_wfdb(path)
+    if sfreq is not None and abs(sfreq - stated) > 1e-3 * stated:
+        raise UserError(f"--sfreq is {sfreq:g}, but {path} states {stated:g} Hz. Leave out --sfreq.")
+    names = _unique(leads)
+    if lead is not None and lead not in names:
+        raise UserError(f"{path} has no lead {lead}. Its leads: {', '.join(names)}.")
+    by_name = {name.upper(): name for name in reversed(names)}
+    preferred = next((by_name[name] for name in PREFERRED_LEADS if name in by_name), names[0])
+    none = np.empty(0, np.int64)
+    return Recording(path.stem, path.stem, stated, names, signal, none, none.astype(np.str_), lead or preferred)
+
+
+def _given_rate(path: Path, sfreq: float | None) -> float:
+    low, high = SFREQ_RANGE
+    if sfreq is None:
+        raise UserError(f"{path} does not state its sampling rate. Add --sfreq=HZ.")
+    if not low <= sfreq <= high:
+        raise UserError(f"--sfreq is {sfreq:g}. Valid rates: {low:g} to {high:,g} Hz.")
+    return sfreq
+
+
+def _read_wfdb(path: Path) -> tuple[float, tuple[str, ...], NDArray[Any]]:
+    name = path.stem if path.suffix in (".hea", ".dat") else path.name
+    signals = wfdb_reader.read_signals(path.parent, name)
+    return signals.sfreq, signals.leads, signals.signal
+
+
+def _read_edf(path: Path) -> tuple[float, tuple[str, ...], Signal]:
+    """Rate, leads and signals of the ECG channels of an EDF or EDF+ file: those with the most common sampling rate."""
+    try:
+        import edfio
+    except ImportError as error:
+        raise UserError(f"{path} is an EDF file. Reading it needs: pip install edfio.") from error
+    try:
+        channels = edfio.read_edf(path).signals
+        labels = [channel.label for channel in channels]
+        ecg = [channel for channel in channels if "ECG" in channel.label.upper() or "EKG" in channel.label.upper()]
+        ecg = ecg or [channel for channel in channels if channel.label.upper() in PREFERRED_LEADS]
+        chosen = [channel for channel in ecg if channel.sampling_frequency == ecg[0].sampling_frequency][:MOST_LEADS]
+        data = [np.asarray(channel.data, np.float64) for channel in chosen]
+    except Exception as error:  # damaged files raise errors of many types
+        raise UserError(f"Cannot read {path} ({_reason(error)}). Replace it with a fresh copy.") from error
+    if not chosen:
+        raise UserError(f"{path} has no ECG channel. Its channels: {', '.join(labels) or 'none'}.")
+    return float(chosen[0].sampling_frequency), tuple(channel.label for channel in chosen), np.stack(data)
+
+
+def _read_table(path: Path) -> tuple[tuple[str, ...], Signal]:
+    """Leads and signals of a CSV, Parquet or NumPy file."""
+    readers: dict[str, Callable[[Path], Any]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load}
+    if not path.is_file():
+        raise UserError(f"{path} is missing.")
+    try:
+        content = readers[path.suffix.lower()](path)
+    except ImportError as error:
+        raise UserError(f"Reading {path} needs: pip install pyarrow.") from error
+    except Exception as error:  # damaged files raise errors of many types
+        raise UserError(f"Cannot read {path} ({_reason(error)}). Replace it with a fresh copy.") from error
+    if isinstance(content, pd.DataFrame):
+        if len(content) and (
+            texts := [str(name) for name in content if not pd.api.types.is_numeric_dtype(content[name])]
+        ):
+            raise UserError(f"{path} has text in the columns {', '.join(texts[:5])}. Keep columns of numbers only.")
+        return tuple(map(str, content)), _checked(path, content.to_numpy(np.float64).T)
+    if content.ndim not in (1, 2) or content.dtype.kind not in "iuf":
+        raise UserError(
+            f"{path} holds {content.dtype} {content.shape}. Valid: numbers (n_samples,) or (n_leads, n_samples)."
+        )
+    signal = _checked(path, np.atleast_2d(content).astype(np.float64))
+    return tuple(f"lead {i + 1}" for i in range(len(signal))), signal
+
+
+def _checked(path: Path, signal: Signal) -> Signal:
+    n_leads, n_samples = signal.shape
+    if not 1 <= n_leads <= MOST_LEADS or not n_samples:
+        raise UserError(
+            f"{path} has {n_leads} leads of {n_samples} samples. Valid: 1 to {MOST_LEADS} leads, not empty."
+        )
+    return signal
+
+
+def _reason(error: Exception) -> str:
+    """Returns an error as one short line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the names, with a number behind those that occur before."""
+    return tuple(f"{name} {names[:i].count(name) + 1}" if name in names[:i] else name for i, name in enumerate(names))

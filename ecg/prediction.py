@@ -1,0 +1,211 @@
+"""Annotates recordings with a fitted classifier: R peaks, classes and probabilities of all beats."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import wfdb
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecg import build
+from ecg.checkpoints import load_network
+from ecg.config.schema import TrainConfig
+from ecg.config.stored import load_config
+from ecg.data.beats import Beats
+from ecg.data.r_peaks import detect_r_peaks
+from ecg.data.recording import Recording
+from ecg.data.window import Window, lead_index
+from ecg.errors import UserError
+from ecg.evaluation.adaptation import recentre, vote
+from ecg.files import atomic_write
+from ecg.models.network import Network
+
+AT_ONCE = 1024  # single beats
+FLAT_SECONDS = 1.0  # a lead that is constant for this long has no contact
+MIN_BEATS = 2
+ANNOTATOR = "ecg"  # suffix of the annotation files
+
+
+@dataclass(frozen=True)
+class BeatClassifier:
+    """A fitted classifier of beats, and what it needs to cut and predict the beats of a recording.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        window: the window that cuts the beats.
+        classes: names of the classes.
+        in_context: whether the network receives all beats of a recording at once.
+        shifts: class -> what is added to its logit.
+        temperature: the logits are divided by it.
+        recentre: see `ecg.evaluation.adaptation.recentre`; None for none.
+        vote: whether V, F and Q are decided by the shapes of the recording.
+    """
+
+    network: Network
+    window: Window
+    classes: tuple[str, ...]
+    in_context: bool
+    shifts: Mapping[str, float]
+    temperature: float
+    recentre: float | None
+    vote: bool
+
+    def predict(self, recording: Recording) -> pd.DataFrame:
+        """Returns a row for each beat, in order.
+
+        Columns: `sample` and `time` (s) of the R peak, `rr` (s, from the beat before; NaN for the first), `class`, and
+        `p_N` and so on, the probability of each class. Parts of the recording without contact have no beats.
+
+        Args:
+            recording: the recording; its annotations are not used.
+
+        Raises:
+            UserError: the recording has fewer than two beats.
+        """
+        annotated, found = with_r_peaks(recording)
+        if len(found) < MIN_BEATS:
+            raise UserError(
+                f"{recording.name} has {len(found)} detected beats in lead {recording.preferred_lead}. At least "
+                f"{MIN_BEATS} are needed. Choose another lead with --lead."
+            )
+        beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
+        probability = self._probability(beats)
+        table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})
+        table["class"] = np.array(self.classes)[probability.argmax(axis=1)]
+        return table.assign(**{f"p_{name}": probability[:, c] for c, name in enumerate(self.classes)})
+
+    @torch.inference_mode()
+    def _probability(self, beats: Beats) -> NDArray[np.float64]:
+        """Probabilities (n, n_classes) of the beats of a recording."""
+        signal, features = torch.from_numpy(beats.signal), torch.from_numpy(beats.rr)
+        if self.in_context:
+            logits = self.network(signal[None], features[None])[0]
+        else:
+            parts = zip(signal.split(AT_ONCE), features.split(AT_ONCE), strict=True)
+            logits = torch.cat([self.network(*part) for part in parts])
+        values = logits.double().numpy()
+        if self.recentre is not None:
+            values = recentre(values, beats.record, self.classes, self.recentre)
+        if self.vote:
+            voted = vote(_softmax(torch.from_numpy(values)), beats.record, self.window.qrs(beats.signal), self.classes)
+            values = np.log(np.maximum(voted, np.finfo(np.float32).tiny))
+        offset = np.array([float(self.shifts.get(name, 0)) for name in self.classes])
+        return _softmax(torch.from_numpy((values + offset) / self.temperature))
+
+
+def _softmax(logits: Tensor) -> NDArray[np.float64]:
+    probability: NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
+    return probability
+
+
+def load_run(folder: Path) -> BeatClassifier:
+    """Returns the classifier in a run folder of train.py.
+
+    Raises:
+        UserError: the folder holds no fitted classifier, or a file is damaged.
+    """
+    cfg = load_config(folder, TrainConfig)
+    path = Path(cfg.checkpoint or folder) / "checkpoints" / "best.ckpt"  # a run with `checkpoint` fits nothing
+    if not path.is_file():
+        raise UserError(f"{folder} holds no fitted classifier: {path} is missing.")
+    window, classes, prediction = build.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
+    if prediction.temperature is None or prediction.logit_adjustment:
+        raise UserError(
+            f"The run in {folder} chose its temperature or logit adjustment on validation beats. Evaluate it with "
+            "checkpoint=RUN_DIR and numbers for prediction.temperature and prediction.shifts, and use that run."
+        )
+    network = build.network(cfg, window, classes)
+    load_network(path, network)
+    return BeatClassifier(
+        network.eval(),
+        window,
+        classes,
+        in_context=bool(cfg.data.get("context", 0)),
+        shifts=dict(prediction.shifts or {}),
+        temperature=prediction.temperature,
+        recentre=prediction.recentre,
+        vote=prediction.vote,
+    )
+
+
+# -- R peaks ------------------------------------------------------------------------------------------------------
+
+
+def with_r_peaks(recording: Recording) -> tuple[Recording, NDArray[np.int64]]:
+    """Returns the recording with the R peaks in its preferred lead as annotations, and these (n,).
+
+    Gaps of the lead, where it is not a number or constant, are bridged by straight lines and have no R peaks.
+    """
+    bridged = np.stack([bridge(lead.astype(np.float64), recording.sfreq)[0] for lead in recording.signal])
+    index = lead_index(recording, recording.preferred_lead)
+    missing = bridge(recording.signal[index].astype(np.float64), recording.sfreq)[1]
+    found = detect_r_peaks(bridged[index], recording.sfreq)
+    found = found[~missing[found]]
+    return replace(recording, signal=bridged, sample=found, symbol=np.full(len(found), "N")), found
+
+
+def bridge(x: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Returns a lead (n_samples,) whose gaps are straight lines, and where they are (n_samples,)."""
+    x = np.where(np.isfinite(x), x, np.nan)
+    missing = np.isnan(x) | _constant(x, round(FLAT_SECONDS * sfreq))
+    if missing.all():
+        return np.zeros(len(x)), missing
+    if missing.any():
+        x = np.where(missing, np.interp(np.arange(len(x)), np.flatnonzero(~missing), x[~missing]), x)
+    return x, missing
+
+
+def _constant(x: NDArray[np.float64], shortest: int) -> NDArray[np.bool_]:
+    """Returns which samples are in a run of equal values that is at least `shortest` samples long."""
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(x) != 0) + 1, [len(x)]])
+    lengths = np.diff(bounds)
+    return np.repeat(lengths >= shortest, lengths)
+
+
+# -- write --------------------------------------------------------------------------------------------------------
+
+
+def write_predictions(table: pd.DataFrame, recording: Recording, folder: Path, *, overwrite: bool) -> list[Path]:
+    """Writes the annotation file NAME.ecg and the table NAME.beats.csv; returns their paths.
+
+    Args:
+        table: result of `BeatClassifier.predict`.
+        recording: the recording.
+        folder: the folder; created if missing.
+        overwrite: whether existing files are replaced.
+
+    Raises:
+        UserError: a file exists, or the folder cannot be written.
+    """
+    paths = [folder / f"{recording.name}.{ANNOTATOR}", folder / f"{recording.name}.beats.csv"]
+    if (existing := [path for path in paths if path.exists()]) and not overwrite:
+        raise UserError(f"{existing[0]} exists. Add --overwrite, or choose another folder with --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            # wfdb accepts letters, digits, hyphens and underscores in names.
+            wfdb.wrann(
+                "record",
+                ANNOTATOR,
+                table["sample"].to_numpy(),
+                table["class"].tolist(),
+                fs=recording.sfreq,
+                write_dir=temporary,
+            )
+            content = (Path(temporary) / f"record.{ANNOTATOR}").read_bytes()
+        with atomic_write(paths[0]) as path:
+            path.write_bytes(content)
+        with atomic_write(paths[1]) as path:
+            table.to_csv(path, index=False, float_format="%.6g")
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {folder} ({error.strerror or error}). Choose another folder with --out."
+        ) from error
+    return paths

@@ -1,0 +1,114 @@
+"""Recordings without annotations, in several formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import edfio
+import numpy as np
+import pandas as pd
+import pytest
+from wfdb_factories import error_message, write_signals
+
+from ecg.data.recording_files import read_recording
+
+RNG = np.random.default_rng(0)
+SIGNAL = np.rint(RNG.normal(size=(2, 5000)).cumsum(axis=1) * 5)  # ADC values
+LEADS = ("V1", "II")
+
+
+def write_file(folder: Path, suffix: str) -> Path:
+    """The same signal in a file of a format; EDF has physical values, the others ADC values."""
+    path = folder / f"mein Gerät{suffix}"
+    if suffix == ".npy":
+        np.save(path, SIGNAL)
+    elif suffix == ".csv":
+        pd.DataFrame(SIGNAL.T, columns=LEADS).to_csv(path, index=False)
+    elif suffix == ".parquet":
+        pd.DataFrame(SIGNAL.T, columns=LEADS).to_parquet(path)
+    elif suffix == ".edf":
+        channels = [edfio.EdfSignal(x, 250, label=f"ECG {lead}") for x, lead in zip(SIGNAL, LEADS, strict=True)]
+        edfio.Edf([edfio.EdfSignal(SIGNAL[0], 250, label="Resp"), *channels]).write(path)
+    else:
+        path = folder / "r1"
+        write_signals(folder, "r1", SIGNAL, LEADS, sfreq=250)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["", ".edf", ".csv", ".npy", ".parquet"])
+def test_every_format_gives_the_same_recording(suffix: str, tmp_path: Path) -> None:
+    stated = suffix in ("", ".edf")
+    recording = read_recording(write_file(tmp_path, suffix), sfreq=None if stated else 250)
+    assert recording.sfreq == 250
+    scale = np.abs(SIGNAL).max()
+    np.testing.assert_allclose(recording.signal / scale, SIGNAL / scale, atol=1e-4)
+    expected = {".edf": ("ECG V1", "ECG II"), ".npy": ("lead 1", "lead 2")}.get(suffix, LEADS)
+    assert recording.leads == expected
+    assert recording.preferred_lead == ("lead 1" if suffix == ".npy" else expected[1])
+
+
+def test_a_header_or_signal_file_names_its_record(tmp_path: Path) -> None:
+    write_file(tmp_path, "")
+    for suffix in (".hea", ".dat"):
+        assert read_recording(tmp_path / f"r1{suffix}").name == "r1"
+
+
+def test_a_lead_is_chosen_by_name(tmp_path: Path) -> None:
+    path = write_file(tmp_path, ".csv")
+    assert read_recording(path, sfreq=250, lead="V1").preferred_lead == "V1"
+    assert error_message(lambda: read_recording(path, sfreq=250, lead="aVR")).endswith("Its leads: V1, II.")
+
+
+def test_leads_of_one_name_are_numbered(tmp_path: Path) -> None:
+    edfio.Edf([edfio.EdfSignal(x, 250, label="ECG") for x in SIGNAL]).write(tmp_path / "a.edf")
+    assert read_recording(tmp_path / "a.edf").leads == ("ECG", "ECG 2")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sfreq", "message"),
+    [
+        (".csv", None, "does not state its sampling rate. Add --sfreq=HZ."),
+        (".npy", 1.0, "--sfreq is 1. Valid rates: 50 to 20,000 Hz."),
+        ("", 360.0, "--sfreq is 360, but"),
+        (".edf", 128.0, "--sfreq is 128, but"),
+    ],
+)
+def test_a_missing_or_contradictory_rate_is_refused(
+    suffix: str, sfreq: float | None, message: str, tmp_path: Path
+) -> None:
+    path = write_file(tmp_path, suffix)
+    assert message in error_message(lambda: read_recording(path, sfreq=sfreq))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"V1,II\n1,2\n3,x\n", "has text in the columns II"),
+        ("a.csv", b"", "Cannot read"),
+        ("a.csv", b"V1\n", "has 1 leads of 0 samples"),
+        ("a.npy", b"\x93NUMPY", "Cannot read"),
+        ("a.npy", b"cos\nsystem\n(S'touch x'\ntR.", "Cannot read"),
+        ("a.parquet", b"PAR1", "Cannot read"),
+        ("a.edf", b"0       x", "Cannot read"),
+    ],
+)
+def test_damaged_files_are_one_message(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert message in error_message(lambda: read_recording(tmp_path / name, sfreq=250))
+
+
+def test_arrays_that_are_no_signals_are_refused(tmp_path: Path) -> None:
+    for array in (np.zeros((2, 3, 4)), np.array(["a", "b"]), np.zeros((65, 10))):
+        np.save(tmp_path / "a.npy", array)
+        assert "Valid:" in error_message(lambda: read_recording(tmp_path / "a.npy", sfreq=250))
+
+
+def test_an_edf_file_without_ecg_lists_its_channels(tmp_path: Path) -> None:
+    edfio.Edf([edfio.EdfSignal(SIGNAL[0], 250, label="Resp")]).write(tmp_path / "a.edf")
+    message = error_message(lambda: read_recording(tmp_path / "a.edf"))
+    assert message.endswith("has no ECG channel. Its channels: Resp.")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npy", "a.edf", "a"])
+def test_a_missing_file_is_one_message(name: str, tmp_path: Path) -> None:
+    assert str(tmp_path) in error_message(lambda: read_recording(tmp_path / name, sfreq=250))

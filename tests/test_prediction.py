@@ -1,0 +1,140 @@
+"""From a recording to annotated beats."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import wfdb
+from programs import TINY_TRAIN, folders, run
+from typer.testing import CliRunner, Result
+from wfdb_factories import error_message, write_recording
+
+from ecg.cli import app
+from ecg.data.aami import labels_from_symbols
+from ecg.data.recording import Recording
+from ecg.data.simulated import Simulated
+from ecg.data.window import KaggleWindow
+from ecg.prediction import BeatClassifier, bridge, load_run
+
+CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "protocol.classes=[N,S,V,F]"]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A run of beats in context with two leads."""
+    tmp_path = tmp_path_factory.mktemp("train")
+    ended = run("train", *TINY_TRAIN, *CONTEXT, "logger=none", "prediction.vote=true", *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    return tmp_path / "run"
+
+
+@pytest.fixture(scope="module")
+def model(fitted: Path) -> BeatClassifier:
+    return load_run(fitted)
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    """A simulated recording that is not one of the fit."""
+    source = Simulated(name="simulated", records=None, n_patients=1, minutes=2, seed=7)
+    return source.read(source.record_names()[0], KaggleWindow("first"))
+
+
+def predict(model: Path, *arguments: object) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", str(model)])
+
+
+def test_the_beats_of_a_recording_are_found_and_classified(model: BeatClassifier, recording: Recording) -> None:
+    table = model.predict(recording)
+    true = recording.sample[labels_from_symbols(recording.symbol) >= 0]
+    distance = np.abs(table["sample"].to_numpy()[:, None] - true).min(axis=1)
+    assert (distance < 0.05 * recording.sfreq).mean() > 0.97
+    assert abs(len(table) - len(true)) < 0.03 * len(true)
+    probability = table[[f"p_{name}" for name in "NSVF"]].to_numpy()
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    assert table["class"].tolist() == [model.classes[c] for c in probability.argmax(axis=1)]
+    np.testing.assert_allclose(np.diff(table["time"]), table["rr"][1:])
+    assert table["time"].to_numpy() == pytest.approx(table["sample"] / recording.sfreq)
+
+
+def test_annotations_of_the_recording_are_not_used(model: BeatClassifier, recording: Recording) -> None:
+    without = replace(recording, sample=recording.sample[:0], symbol=recording.symbol[:0])
+    pd.testing.assert_frame_equal(model.predict(recording), model.predict(without))
+
+
+def test_the_unit_of_the_signal_does_not_matter(model: BeatClassifier, recording: Recording) -> None:
+    in_mv = replace(recording, signal=recording.signal / 200 - 5)
+    assert model.predict(in_mv)["class"].tolist() == model.predict(recording)["class"].tolist()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_a_part_without_contact_has_no_beats(model: BeatClassifier, recording: Recording, value: float) -> None:
+    signal = recording.signal.astype(np.float64)
+    gap = slice(round(30 * recording.sfreq), round(50 * recording.sfreq))
+    signal[:, gap] = value
+    time = model.predict(replace(recording, signal=signal))["time"]
+    assert not ((time > 30) & (time < 50)).any()
+    assert (time < 30).sum() > 20
+    assert (time > 50).sum() > 40
+
+
+def test_a_recording_of_one_lead_is_predicted(model: BeatClassifier, recording: Recording) -> None:
+    one = replace(recording, signal=recording.signal[:1], leads=recording.leads[:1])
+    assert len(model.predict(one)) > 50
+
+
+@pytest.mark.parametrize("signal", [np.zeros((1, 5000)), np.full((1, 5000), np.nan), np.ones((1, 3))])
+def test_a_recording_without_beats_is_refused(model: BeatClassifier, signal: np.ndarray) -> None:
+    none = np.empty(0, np.int64)
+    flat = Recording("r", "r", 250.0, ("II",), signal, none, none.astype(str), "II")
+    assert error_message(lambda: model.predict(flat)).startswith("r has 0 detected beats in lead II.")
+
+
+def test_gaps_are_straight_lines() -> None:
+    x = np.array([1.0, 2.0, np.nan, np.nan, 5.0, 6.0, 6.0, 6.0, 7.0])
+    bridged, missing = bridge(x, 3.0)
+    assert missing.tolist() == [False] * 2 + [True] * 2 + [False] + [True] * 3 + [False]
+    np.testing.assert_allclose(bridged, [1, 2, 3, 4, 5, 5.5, 6, 6.5, 7])
+
+
+def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    write_recording(tmp_path, recording, "r1")
+    ended = predict(fitted, tmp_path / "r1", "--out", tmp_path / "out put")
+    assert ended.exit_code == 0, ended.output
+    assert sorted(path.name for path in (tmp_path / "out put").iterdir()) == ["r1.beats.csv", "r1.ecg"]
+    table = pd.read_csv(tmp_path / "out put" / "r1.beats.csv")
+    annotation = wfdb.rdann(str(tmp_path / "out put" / "r1"), "ecg")
+    assert annotation.sample.tolist() == table["sample"].tolist()
+    assert annotation.symbol == table["class"].tolist()
+    assert annotation.fs == recording.sfreq
+    assert f"r1: {len(table)} beats" in ended.output
+
+
+def test_existing_results_are_kept(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    write_recording(tmp_path, recording, "r1")
+    (tmp_path / "r1.beats.csv").write_text("mine")
+    ended = predict(fitted, tmp_path / "r1")
+    assert ended.exit_code == 1
+    assert "r1.beats.csv exists. Add --overwrite" in ended.output
+    assert (tmp_path / "r1.beats.csv").read_text() == "mine"
+    assert not (tmp_path / "r1.ecg").exists()
+    assert predict(fitted, tmp_path / "r1", "--overwrite").exit_code == 0
+    assert (tmp_path / "r1.ecg").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    write_recording(tmp_path, recording, "r1")
+    (tmp_path / "file").write_text("")
+    ended = predict(fitted, tmp_path / "r1", "--out", tmp_path / "file")
+    assert ended.exit_code == 1
+    assert ended.output.startswith("Error: Cannot write to ")
+
+
+def test_a_folder_without_a_classifier_is_one_message(tmp_path: Path) -> None:
+    ended = predict(tmp_path, tmp_path / "r1")
+    assert ended.exit_code == 1
+    assert ended.output.startswith(f"Error: {tmp_path}")
