@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecg.config.schema import SCHEMAS, PathsConfig, PhysioNetConfig, WindowName
 from ecg.error_reporting import user_errors
 from ecg.errors import UserError
+
+if TYPE_CHECKING:
+    from ecg.evaluation.beat_matching import Comparison
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Annotates recordings, exports heartbeats, compares runs."
@@ -49,6 +52,9 @@ def predict(
         str | None, typer.Option(help="Lead with the R peaks; default: lead II by name, else the first.")
     ] = None,
     sfreq: Annotated[float | None, typer.Option(help="Sampling rate in Hz of a file that does not state one.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Suffix of WFDB annotation files to compare with, such as atr.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
 ) -> None:
     """Detects and classifies the beats of recordings.
@@ -58,17 +64,21 @@ def predict(
     """
     with user_errors():
         from ecg.data.recording_files import read_recording
-        from ecg.prediction import load_run, write_predictions
+        from ecg.prediction import compare_with_annotations, load_run, write_predictions
 
-        classifier = load_run(model)
+        classifier, comparisons = load_run(model), []
         for path in recordings:
-            recording = read_recording(path, sfreq=sfreq, lead=lead)
+            recording = read_recording(path, sfreq=sfreq, lead=lead, annotator=reference)
             table = classifier.predict(recording)
+            if reference:
+                comparisons.append(compare_with_annotations(table, recording, classifier.classes))
             counts = ", ".join(f"{name} {(table['class'] == name).sum():,}" for name in classifier.classes)
             written = write_predictions(table, recording, out or path.parent, overwrite=overwrite)
             typer.echo(f"{recording.name}: {len(table):,} beats ({counts})")
             for result in written:
                 typer.echo(f"  {result}")
+        if comparisons:
+            _print_comparison(sum(comparisons[1:], comparisons[0]))
 
 
 @app.command()
@@ -144,6 +154,15 @@ def wandb_report(
         from ecg.tracking.workspace_report import publish
 
         typer.echo(publish(project, entity, group))
+
+
+def _print_comparison(comparison: Comparison) -> None:
+    """Prints the rates of detected and classified beats, by the rules of EC57."""
+    found = f"Se {comparison.sensitivity:.2%}, +P {comparison.positive_predictive_value:.2%}"
+    typer.echo(f"Beats within 150 ms of an annotated one: {found}")
+    for name in comparison.classes:
+        se, ppv = comparison.rates(name)
+        typer.echo(f"  {name}: Se {se:.1%}, +P {ppv:.1%}")
 
 
 def _write_beats(out: Path, protocol_name: str, data_dir: Path | None, cache_dir: Path | None) -> None:

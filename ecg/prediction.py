@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,12 +18,14 @@ from ecg import build
 from ecg.checkpoints import load_network
 from ecg.config.schema import TrainConfig
 from ecg.config.stored import load_config
+from ecg.data.aami import CLASSES, labels_from_symbols
 from ecg.data.beats import Beats
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.window import Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import recentre, vote
+from ecg.evaluation.beat_matching import Comparison, compare_beats
 from ecg.files import atomic_write
 from ecg.models.network import Network
 
@@ -167,6 +169,24 @@ def _constant(x: NDArray[np.float64], shortest: int) -> NDArray[np.bool_]:
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(x) != 0) + 1, [len(x)]])
     lengths = np.diff(bounds)
     return np.repeat(lengths >= shortest, lengths)
+
+
+# -- compare ------------------------------------------------------------------------------------------------------
+
+
+def compare_with_annotations(table: pd.DataFrame, recording: Recording, classes: Sequence[str]) -> Comparison:
+    """Returns the comparison of predicted beats with the annotations of the recording."""
+    label = labels_from_symbols(recording.symbol)
+    index = np.array([classes.index(name) if name in classes else -1 for name in CLASSES])
+    beats = label >= 0
+    return compare_beats(
+        recording.sample[beats],
+        index[label[beats]],
+        table["sample"].to_numpy(),
+        table["class"].map(list(classes).index).to_numpy(),
+        classes,
+        recording.sfreq,
+    )
 
 
 # -- write --------------------------------------------------------------------------------------------------------

@@ -29,10 +29,10 @@ from ecg.data.physionet import PhysioNet
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.window import CenteredWindow, lead_index
+from ecg.evaluation.beat_matching import TOLERANCE, match
 from ecg.files import write_json
 
 ROOT = Path(__file__).parents[1]
-TOLERANCE = 0.15  # s
 ADC_GAIN = 200  # values per mV in both databases
 WINDOW = CenteredWindow(lead="auto", before=0.3, after=0.3, sfreq=120, difference=False)
 
@@ -65,25 +65,6 @@ DETECTORS: dict[str, Callable[[Lead, float], Peaks]] = {
     "sleepecg": lambda x, sfreq: np.asarray(sleepecg.detect_heartbeats(x, sfreq), np.int64),
     "NeuroKit2": neurokit,
 }
-
-
-def match(reference: Peaks, found: Peaks, tolerance: float) -> list[tuple[int, int]]:
-    """Returns the pairs (position in reference, position in found): each beat with the closest free detection.
-
-    Args:
-        reference: (n,) samples of the annotated beats, ascending.
-        found: (m,) samples of the detections, ascending.
-        tolerance: largest distance in samples.
-    """
-    pairs, free = [], np.ones(len(found), bool)
-    for i, sample in enumerate(reference):
-        near = np.arange(*np.searchsorted(found, [sample - tolerance, sample + tolerance + 1]))
-        near = near[free[near]]
-        if len(near):
-            j = int(near[np.abs(found[near] - sample).argmin()])
-            pairs.append((i, j))
-            free[j] = False
-    return pairs
 
 
 def evaluate(detect: Callable[[Lead, float], Peaks], recordings: Sequence[Recording]) -> dict[str, Any]:

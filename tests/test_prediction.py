@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,6 +113,17 @@ def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Rec
     assert annotation.symbol == table["class"].tolist()
     assert annotation.fs == recording.sfreq
     assert f"r1: {len(table)} beats" in ended.output
+
+
+def test_results_are_compared_with_annotations(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    write_recording(tmp_path, recording, "r1")
+    ended = predict(fitted, tmp_path / "r1", "--reference", "atr")
+    assert ended.exit_code == 0, ended.output
+    assert re.search(r"within 150 ms of an annotated one: Se (9|100)", ended.output)
+    assert len(re.findall(r"^  [NSVF]: Se ", ended.output, re.MULTILINE)) == 4
+    ended = predict(fitted, tmp_path / "r1", "--reference", "qrs", "--overwrite")
+    assert ended.exit_code == 1
+    assert "r1.qrs is missing" in ended.output
 
 
 def test_existing_results_are_kept(fitted: Path, recording: Recording, tmp_path: Path) -> None:

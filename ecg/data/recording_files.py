@@ -1,4 +1,4 @@
-"""Reads recordings without annotations: WFDB, EDF, CSV, NumPy and Parquet files.
+"""Reads recordings to annotate: WFDB, EDF, CSV, NumPy and Parquet files.
 
 A WFDB record is named by its header, or by its path without a suffix. CSV and Parquet files have a column for each
 lead; a NumPy file has an array (n_samples,) or (n_leads, n_samples). These three do not state a sampling rate.
@@ -26,13 +26,16 @@ TABLES = (".csv", ".parquet", ".npy")
 Signal = NDArray[np.float64]  # (n_leads, n_samples)
 
 
-def read_recording(path: Path, *, sfreq: float | None = None, lead: str | None = None) -> Recording:
-    """Returns the recording in a file, without annotations.
+def read_recording(
+    path: Path, *, sfreq: float | None = None, lead: str | None = None, annotator: str | None = None
+) -> Recording:
+    """Returns the recording in a file.
 
     Args:
         path: the file, or a WFDB record without suffix.
         sfreq: sampling rate in Hz of a file that does not state one; else it must be the stated one.
         lead: the lead that beats are detected in; None for lead II by name, else the first.
+        annotator: suffix of the annotation file of a WFDB record; None for no annotations.
 
     Raises:
         UserError: the file is missing, damaged or of an unknown format, the sampling rate is missing, not valid or not
@@ -53,8 +56,13 @@ def read_recording(path: Path, *, sfreq: float | None = None, lead: str | None =
         raise UserError(f"{path} has no lead {lead}. Its leads: {', '.join(names)}.")
     by_name = {name.upper(): name for name in reversed(names)}
     preferred = next((by_name[name] for name in PREFERRED_LEADS if name in by_name), names[0])
-    none = np.empty(0, np.int64)
-    return Recording(path.stem, path.stem, stated, names, signal, none, none.astype(np.str_), lead or preferred)
+    sample, symbol = np.empty(0, np.int64), np.empty(0, np.str_)
+    if annotator is not None:
+        if suffix in (".edf", *TABLES):
+            raise UserError(f"{path} is no WFDB record, and --reference needs WFDB annotations. Leave it out.")
+        annotated = wfdb_reader.read_recording(path.parent, _record_name(path), annotator=annotator)
+        sample, symbol = annotated.sample, annotated.symbol
+    return Recording(path.stem, path.stem, stated, names, signal, sample, symbol, lead or preferred)
 
 
 def _given_rate(path: Path, sfreq: float | None) -> float:
@@ -67,9 +75,12 @@ def _given_rate(path: Path, sfreq: float | None) -> float:
 
 
 def _read_wfdb(path: Path) -> tuple[float, tuple[str, ...], NDArray[Any]]:
-    name = path.stem if path.suffix in (".hea", ".dat") else path.name
-    signals = wfdb_reader.read_signals(path.parent, name)
+    signals = wfdb_reader.read_signals(path.parent, _record_name(path))
     return signals.sfreq, signals.leads, signals.signal
+
+
+def _record_name(path: Path) -> str:
+    return path.stem if path.suffix in (".hea", ".dat") else path.name
 
 
 def _read_edf(path: Path) -> tuple[float, tuple[str, ...], Signal]:
