@@ -59,8 +59,8 @@ def predict(
 ) -> None:
     """Detects and classifies the beats of recordings.
 
-    Writes NAME.ecg, a WFDB annotation file, and NAME.beats.csv with the time, the class and the probabilities of each
-    beat. Not a medical device.
+    Writes NAME.ecg, a WFDB annotation file, NAME.beats.csv with the time, the class and the probabilities of each beat,
+    and NAME.html, a report with a strip of the whole recording. Not a medical device.
     """
     with user_errors():
         from ecg.data.recording_files import read_recording
@@ -73,7 +73,10 @@ def predict(
             if reference:
                 comparisons.append(compare_with_annotations(table, recording, classifier.classes))
             counts = ", ".join(f"{name} {(table['class'] == name).sum():,}" for name in classifier.classes)
-            written = write_predictions(table, recording, out or path.parent, overwrite=overwrite)
+            details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": model.name}
+            written = write_predictions(
+                table, recording, classifier.classes, details, out or path.parent, overwrite=overwrite
+            )
             typer.echo(f"{recording.name}: {len(table):,} beats ({counts})")
             for result in written:
                 typer.echo(f"  {result}")

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 import wfdb
 from numpy.typing import NDArray
+from scipy import signal as dsp
 from torch import Tensor
 
 from ecg import build
@@ -28,10 +29,12 @@ from ecg.evaluation.adaptation import recentre, vote
 from ecg.evaluation.beat_matching import Comparison, compare_beats
 from ecg.files import atomic_write
 from ecg.models.network import Network
+from ecg.reports.recording_report import RecordingReport, write_recording_report
 
 AT_ONCE = 1024  # single beats
 FLAT_SECONDS = 1.0  # a lead that is constant for this long has no contact
 MIN_BEATS = 2
+STRIP_HIGHPASS = 0.5  # Hz; without it, the strip would show the drift of the electrodes
 ANNOTATOR = "ecg"  # suffix of the annotation files
 
 
@@ -192,19 +195,29 @@ def compare_with_annotations(table: pd.DataFrame, recording: Recording, classes:
 # -- write --------------------------------------------------------------------------------------------------------
 
 
-def write_predictions(table: pd.DataFrame, recording: Recording, folder: Path, *, overwrite: bool) -> list[Path]:
-    """Writes the annotation file NAME.ecg and the table NAME.beats.csv; returns their paths.
+def write_predictions(
+    table: pd.DataFrame,
+    recording: Recording,
+    classes: Sequence[str],
+    details: Mapping[str, str],
+    folder: Path,
+    *,
+    overwrite: bool,
+) -> list[Path]:
+    """Writes the annotation file NAME.ecg, the table NAME.beats.csv and the report NAME.html; returns their paths.
 
     Args:
         table: result of `BeatClassifier.predict`.
         recording: the recording.
+        classes: names of the classes.
+        details: what was done, by heading, for the report.
         folder: the folder; created if missing.
         overwrite: whether existing files are replaced.
 
     Raises:
         UserError: a file exists, or the folder cannot be written.
     """
-    paths = [folder / f"{recording.name}.{ANNOTATOR}", folder / f"{recording.name}.beats.csv"]
+    paths = [folder / f"{recording.name}{suffix}" for suffix in (f".{ANNOTATOR}", ".beats.csv", ".html")]
     if (existing := [path for path in paths if path.exists()]) and not overwrite:
         raise UserError(f"{existing[0]} exists. Add --overwrite, or choose another folder with --out.")
     try:
@@ -224,8 +237,26 @@ def write_predictions(table: pd.DataFrame, recording: Recording, folder: Path, *
             path.write_bytes(content)
         with atomic_write(paths[1]) as path:
             table.to_csv(path, index=False, float_format="%.6g")
+        write_recording_report(_report(table, recording, classes, details), paths[2])
     except OSError as error:
         raise UserError(
             f"Cannot write to {folder} ({error.strerror or error}). Choose another folder with --out."
         ) from error
     return paths
+
+
+def _report(
+    table: pd.DataFrame, recording: Recording, classes: Sequence[str], details: Mapping[str, str]
+) -> RecordingReport:
+    index = lead_index(recording, recording.preferred_lead)
+    x = bridge(recording.signal[index].astype(np.float64), recording.sfreq)[0]
+    highpass = dsp.butter(2, STRIP_HIGHPASS, "highpass", fs=recording.sfreq, output="sos")
+    return RecordingReport(
+        recording.name,
+        recording.preferred_lead,
+        recording.sfreq,
+        dsp.sosfiltfilt(highpass, x),
+        table,
+        classes,
+        details,
+    )

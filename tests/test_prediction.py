@@ -106,7 +106,7 @@ def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Rec
     write_recording(tmp_path, recording, "r1")
     ended = predict(fitted, tmp_path / "r1", "--out", tmp_path / "out put")
     assert ended.exit_code == 0, ended.output
-    assert sorted(path.name for path in (tmp_path / "out put").iterdir()) == ["r1.beats.csv", "r1.ecg"]
+    assert sorted(path.name for path in (tmp_path / "out put").iterdir()) == ["r1.beats.csv", "r1.ecg", "r1.html"]
     table = pd.read_csv(tmp_path / "out put" / "r1.beats.csv")
     annotation = wfdb.rdann(str(tmp_path / "out put" / "r1"), "ecg")
     assert annotation.sample.tolist() == table["sample"].tolist()

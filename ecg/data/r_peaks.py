@@ -27,7 +27,8 @@ DELAY = 0.036  # s by which gqrs marks a QRS complex before its peak
 T_WAVE_AFTER, T_WAVE_SLOPE = 0.36, 0.4  # s after the R peak; slope of a T wave relative to that of the QRS complex
 SLOPE_WINDOW = 0.05  # s on each side in which the slope is measured
 PEAK_WINDOW = 0.07  # s on each side in which the peak is searched
-QRS_BAND = (5.0, 30.0)  # Hz
+SLOPE_BAND = (5.0, 30.0)  # Hz, in which slopes are measured
+PEAK_BAND = (1.0, 40.0)  # Hz, in which peaks are searched; a narrower one moves the peak of a wide V beat by 50 ms
 SHORTEST_LEAD = 2.0  # s
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -52,8 +53,14 @@ def detect_r_peaks(x: FloatArray, sfreq: float) -> NDArray[np.int64]:
     slow = dsp.resample_poly((x - np.median(x)) / scale, ratio.numerator, ratio.denominator, padtype="line")
     marked = np.asarray(gqrs_detect(sig=slow, fs=DETECTION_SFREQ, adc_gain=ADC_GAIN, adc_zero=0), np.float64)
     near = np.rint((marked / DETECTION_SFREQ + DELAY) * sfreq).astype(np.int64).clip(0, len(x) - 1)
-    qrs = dsp.sosfiltfilt(dsp.butter(2, QRS_BAND, "bandpass", fs=sfreq, output="sos"), x)
-    return np.unique(_move_to_peaks(qrs, _without_t_waves(qrs, near, sfreq), sfreq))
+    slopes, peaks = (_filtered(x, band, sfreq) for band in (SLOPE_BAND, PEAK_BAND))
+    return np.unique(_move_to_peaks(peaks, _without_t_waves(slopes, near, sfreq), sfreq))
+
+
+def _filtered(x: FloatArray, band: tuple[float, float], sfreq: float) -> FloatArray:
+    """Returns a lead (n_samples,) without the frequencies outside of a band in Hz."""
+    filtered: FloatArray = dsp.sosfiltfilt(dsp.butter(2, band, "bandpass", fs=sfreq, output="sos"), x)
+    return filtered
 
 
 def _without_t_waves(qrs: FloatArray, peak: NDArray[np.int64], sfreq: float) -> NDArray[np.int64]:
