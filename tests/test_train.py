@@ -17,11 +17,13 @@ import yaml
 from programs import TINY_TRAIN, Ended, folders, run
 
 from ecg import build
+from ecg.augmentation.insertion import waveforms
 from ecg.checkpoints import load_weights
 from ecg.classification import predict_logits
 from ecg.config.schema import TrainConfig
 from ecg.config.stored import load_config
 from ecg.data import synthetic_set
+from ecg.data.window import CenteredWindow
 
 
 @pytest.fixture(scope="module")
@@ -192,16 +194,20 @@ def test_a_synthetic_set_is_recorded_in_the_provenance(
 def synthetic_set_of(folder: Path, target: Path) -> Path:
     """A set with the provenance of a generator fitted on the training beats of a run; its beats are copies."""
     data = build.classification_data(load_config(folder, TrainConfig))
-    beats = data.beats.take(np.concatenate([data.split.train] * 10))
+    window = data.window
+    assert isinstance(window, CenteredWindow)
+    beats = waveforms(data.beats, window).take(np.concatenate([data.split.train] * 10))
     provenance = {
         "classes": list(data.split.classes),
         "source": data.source.name,
-        "window": data.window.settings(),
+        "window": window.of_leads.settings(),
+        "records": data.records.tolist(),
         "fitted_on": synthetic_set.beat_locations(data.beats, data.split.train),
         "chosen_on": synthetic_set.beat_locations(data.beats, data.split.validation),
     }
-    chunk = synthetic_set.Chunk(beats.signal, beats.rr, beats.label)
-    shape = (*beats.signal.shape[1:], beats.rr.shape[1])
+    record = np.searchsorted(data.records, beats.record)
+    chunk = synthetic_set.Chunk(beats.signal, beats.label, record)
+    shape = beats.signal.shape[1:]
     return synthetic_set.write_set(target, [chunk], n=len(beats), shape=shape, provenance=provenance)
 
 
