@@ -282,7 +282,14 @@ def study_table() -> str:
 
 def detectors_table() -> str:
     """A row for each database and detector of R peaks."""
-    numbers = ["Se", "+P", "Se, mean of records", "+P, mean of records", "offset, median ms", "mean absolute offset, ms"]
+    numbers = [
+        "Se",
+        "+P",
+        "Se, mean of records",
+        "+P, mean of records",
+        "offset, median ms",
+        "mean absolute offset, ms",
+    ]
     lines = header(["database", "detector"], [*numbers, "s for an hour"])
     for entry in json.loads((RESULTS / "detectors.json").read_text())["rows"]:
         rates = [entry[kind][name] for kind in ("gross", "record_mean") for name in ("se", "ppv")]
