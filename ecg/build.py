@@ -326,7 +326,7 @@ def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
     training = [column[positions] for column in data.tensors]
     signal, _, label, record = training
     made.generator.prepare(signal, label, record)
-    if "N" in classes:
+    if "N" in classes:  # also of records that are not fitted, so that beats can be drawn for them
         normal = data.tensors.label == classes.index("N")
         made.generator.embed_records(data.tensors.signal[normal], data.tensors.record[normal])
     np.add.at(made.record_counts.numpy(), (label.numpy(), record.numpy()), 1)

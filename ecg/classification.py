@@ -26,7 +26,7 @@ from ecg.data.datamodule import BeatDataModule, BeatTensors
 from ecg.data.rr_features import RR_FEATURES
 from ecg.data.sequences import WholeRecords
 from ecg.errors import UserError
-from ecg.evaluation.adaptation import recentre, vote
+from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.adjustment import best_logit_shift, best_temperature
 from ecg.evaluation.metrics import evaluate, without_records
 from ecg.evaluation.predictions import Predictions
@@ -205,14 +205,14 @@ def _predict_records(
 
 def adapted(cfg: DictConfig, data: BeatDataModule, positions: Positions, logits: Tensor) -> Tensor:
     """The logits (n, n_classes) after the adaptations of `prediction` to their records."""
-    record, classes = data.beats.record[positions], data.split.classes
-    values: NDArray[Any] = logits.numpy()
-    if cfg.prediction.recentre is not None:
-        values = recentre(values, record, classes, cfg.prediction.recentre)
-    if cfg.prediction.vote:
-        probability = torch.softmax(torch.from_numpy(values), dim=1).numpy()
-        voted = vote(probability, record, data.window.qrs(data.beats.signal[positions]), classes)
-        values = np.log(np.maximum(voted, np.finfo(np.float32).tiny))
+    values = adapt(
+        logits.numpy(),
+        data.beats.record[positions],
+        data.window.qrs(data.beats.signal[positions]),
+        data.split.classes,
+        to=cfg.prediction.recentre,
+        by_shape=cfg.prediction.vote,
+    )
     return torch.from_numpy(values)
 
 

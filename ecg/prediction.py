@@ -13,7 +13,7 @@ import torch
 import wfdb
 from numpy.typing import NDArray
 from scipy import signal as dsp
-from torch import Tensor
+from scipy.special import softmax
 
 from ecg import build
 from ecg.checkpoints import load_network
@@ -25,7 +25,7 @@ from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.window import Window, lead_index
 from ecg.errors import UserError
-from ecg.evaluation.adaptation import recentre, vote
+from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.beat_matching import Comparison, compare_beats
 from ecg.files import atomic_write
 from ecg.models.network import Network
@@ -34,6 +34,7 @@ from ecg.reports.recording_report import RecordingReport, write_recording_report
 AT_ONCE = 1024  # single beats
 FLAT_SECONDS = 1.0  # a lead that is constant for this long has no contact
 MIN_BEATS = 2
+DECIMALS = 4  # of times in s and of probabilities
 STRIP_HIGHPASS = 0.5  # Hz; without it, the strip would show the drift of the electrodes
 ANNOTATOR = "ecg"  # suffix of the annotation files
 
@@ -74,11 +75,11 @@ class BeatClassifier:
         Raises:
             UserError: the recording has fewer than two beats.
         """
-        annotated, found = with_r_peaks(recording)
-        if len(found) < MIN_BEATS:
+        annotated = with_r_peaks(recording)
+        if len(annotated.sample) < MIN_BEATS:
             raise UserError(
-                f"{recording.name} has {len(found)} detected beats in lead {recording.preferred_lead}. At least "
-                f"{MIN_BEATS} are needed. Choose another lead with --lead."
+                f"{recording.name} has {len(annotated.sample)} detected beats in lead {recording.preferred_lead}. At "
+                f"least {MIN_BEATS} are needed. Choose another lead with --lead."
             )
         beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
         probability = self._probability(beats)
@@ -95,19 +96,17 @@ class BeatClassifier:
         else:
             parts = zip(signal.split(AT_ONCE), features.split(AT_ONCE), strict=True)
             logits = torch.cat([self.network(*part) for part in parts])
-        values = logits.double().numpy()
-        if self.recentre is not None:
-            values = recentre(values, beats.record, self.classes, self.recentre)
-        if self.vote:
-            voted = vote(_softmax(torch.from_numpy(values)), beats.record, self.window.qrs(beats.signal), self.classes)
-            values = np.log(np.maximum(voted, np.finfo(np.float32).tiny))
+        values = adapt(
+            logits.double().numpy(),
+            beats.record,
+            self.window.qrs(beats.signal),
+            self.classes,
+            to=self.recentre,
+            by_shape=self.vote,
+        )
         offset = np.array([float(self.shifts.get(name, 0)) for name in self.classes])
-        return _softmax(torch.from_numpy((values + offset) / self.temperature))
-
-
-def _softmax(logits: Tensor) -> NDArray[np.float64]:
-    probability: NDArray[np.float64] = torch.softmax(logits, dim=1).numpy()
-    return probability
+        probability: NDArray[np.float64] = softmax((values + offset) / self.temperature, axis=1)
+        return probability
 
 
 def load_run(folder: Path) -> BeatClassifier:
@@ -143,17 +142,19 @@ def load_run(folder: Path) -> BeatClassifier:
 # -- R peaks ------------------------------------------------------------------------------------------------------
 
 
-def with_r_peaks(recording: Recording) -> tuple[Recording, NDArray[np.int64]]:
-    """Returns the recording with the R peaks in its preferred lead as annotations, and these (n,).
+def with_r_peaks(recording: Recording) -> Recording:
+    """Returns the recording with the R peaks in its preferred lead as annotations.
 
-    Gaps of the lead, where it is not a number or constant, are bridged by straight lines and have no R peaks.
+    Gaps, where a lead is not a number or constant, are bridged by straight lines. Those of the preferred lead have no R
+    peaks.
     """
-    bridged = np.stack([bridge(lead.astype(np.float64), recording.sfreq)[0] for lead in recording.signal])
+    bridged, missing = zip(
+        *(bridge(lead.astype(np.float64), recording.sfreq) for lead in recording.signal), strict=True
+    )
     index = lead_index(recording, recording.preferred_lead)
-    missing = bridge(recording.signal[index].astype(np.float64), recording.sfreq)[1]
     found = detect_r_peaks(bridged[index], recording.sfreq)
-    found = found[~missing[found]]
-    return replace(recording, signal=bridged, sample=found, symbol=np.full(len(found), "N")), found
+    found = found[~missing[index][found]]
+    return replace(recording, signal=np.stack(bridged), sample=found, symbol=np.full(len(found), "N"))
 
 
 def bridge(x: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -236,7 +237,7 @@ def write_predictions(
         with atomic_write(paths[0]) as path:
             path.write_bytes(content)
         with atomic_write(paths[1]) as path:
-            table.to_csv(path, index=False, float_format="%.6g")
+            table.round(DECIMALS).to_csv(path, index=False)
         write_recording_report(_report(table, recording, classes, details), paths[2])
     except OSError as error:
         raise UserError(

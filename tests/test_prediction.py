@@ -112,6 +112,7 @@ def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Rec
     assert annotation.sample.tolist() == table["sample"].tolist()
     assert annotation.symbol == table["class"].tolist()
     assert annotation.fs == recording.sfreq
+    np.testing.assert_allclose(table["time"], table["sample"] / recording.sfreq, atol=1e-4)
     assert f"r1: {len(table)} beats" in ended.output
 
 

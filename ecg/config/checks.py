@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from ecg.config.job import sweep_name
 from ecg.config.ranges import Range
 from ecg.config.run_name import check_run_name
-from ecg.config.schema import CLASSES, Features, Pairs, RecordEmbedding, WindowName
+from ecg.config.schema import CLASSES, Features, FusionConfig, Pairs, RecordEmbedding, WindowName
 from ecg.data.databases import DATABASES
 from ecg.errors import UserError
 
@@ -247,11 +247,11 @@ def _check_augmentation(cfg: DictConfig) -> None:
             "augmentation=gan needs a synthetic set. Make one with: python synth.py "
             f"data={cfg.data.name} protocol={cfg.protocol.name}; then add augmentation.beats=RUN_DIR."
         )
-    needed = getattr(OmegaConf.get_type(augmentation.balance), "needs_classes", ())
+    fuses = augmentation.balance.get("fusion")
+    needed = (FusionConfig if fuses else OmegaConf.get_type(augmentation.balance)).__dict__.get("needs_classes", ())
     if missing := [name for name in needed if name not in cfg.protocol.classes]:
         raise UserError(
-            f"augmentation=fusion needs the classes {', '.join(needed)} in protocol.classes, which lacks "
-            f"{', '.join(missing)}."
+            f"Fusion beats need the classes {', '.join(needed)} in protocol.classes, which lacks {', '.join(missing)}."
         )
     # A sweep over augmentation=none,gan gives augmentation.beats to every job.
     if augmentation.beats and not uses_set and not sweep_name():

@@ -334,7 +334,7 @@ class GanConfig(BalanceConfig):
 
 @dataclass
 class FusionConfig(BalanceConfig):
-    """Adds mixtures of an N and a V beat of one record to class F."""
+    """Adds sums of an N and a V beat of one record to class F."""
 
     in_context: ClassVar[bool] = True
     needs_classes: ClassVar[tuple[str, ...]] = ("N", "V", "F")
@@ -750,6 +750,16 @@ class GeneratorConfig:
 
 
 @dataclass
+class RecordGeneratorConfig(GeneratorConfig):
+    """A generator that is conditioned on a record."""
+
+    embedding: RecordEmbedding = key(
+        RecordEmbedding.record,
+        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
+    )
+
+
+@dataclass
 class LSTMGANConfig(GeneratorConfig):
     """An LSTM generator and an LSTM critic for each class: the original LSTM-GAN, corrected."""
 
@@ -763,33 +773,25 @@ class LSTMGANConfig(GeneratorConfig):
 
 
 @dataclass
-class WGANGPConfig(GeneratorConfig):
+class WGANGPConfig(RecordGeneratorConfig):
     """Convolutional GAN with Wasserstein distance and gradient penalty (Gulrajani et al. 2017)."""
 
     _target_: str = "ecg.generators.wgan_gp.WGANGP"
     lr: float = key(4e-4, "learning rate of Adam", above=0, at_most=1e38)
     beta2: float = key(0.9, "of Adam; the paper's", at_least=0, below=1)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
-    embedding: RecordEmbedding = key(
-        RecordEmbedding.record,
-        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
-    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     n_critic: int = key(3, "critic steps for each generator step", at_least=1, at_most=100)
     penalty: float = key(10.0, "weight of the gradient penalty; the paper's", at_least=0, at_most=1_000_000)
 
 
 @dataclass
-class R3GANConfig(GeneratorConfig):
+class R3GANConfig(RecordGeneratorConfig):
     """Convolutional GAN with relativistic pairing loss and two gradient penalties (Huang et al. 2024)."""
 
     _target_: str = "ecg.generators.r3gan.R3GAN"
     lr: float = key(6e-4, "learning rate of Adam", above=0, at_most=1e38)
     latent: int = key(64, "width of the noise", at_least=1, at_most=4096)
-    embedding: RecordEmbedding = key(
-        RecordEmbedding.record,
-        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
-    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     gamma: float = key(0.02, "weight of the gradient penalties", at_least=0, at_most=1_000_000)
     penalty_every: int = key(
@@ -803,17 +805,13 @@ class R3GANConfig(GeneratorConfig):
 
 
 @dataclass
-class RectifiedFlowConfig(GeneratorConfig):
+class RectifiedFlowConfig(RecordGeneratorConfig):
     """Rectified flow from noise to beats (Liu et al. 2023): a generator without a critic."""
 
     _target_: str = "ecg.generators.rectified_flow.RectifiedFlow"
     lr: float = key(1e-3, "learning rate of Adam", above=0, at_most=1e38)
     beta1: float = key(0.9, "of Adam; Adam's default, since there is no critic", at_least=0, below=1)
     beta2: float = key(0.999, "of Adam; Adam's default", at_least=0, below=1)
-    embedding: RecordEmbedding = key(
-        RecordEmbedding.record,
-        "record | normal_beats; the latter is computed from normal beats and exists for every record that has some",
-    )
     hidden: int = key(64, "channels at a quarter of the sampling rate", at_least=8, at_most=4096, multiple_of=8)
     steps: int = key(32, "Euler steps of a sample", at_least=1, at_most=10_000)
     guidance: float = key(1.0, "classifier-free guidance; 1: none", at_least=0, at_most=100)

@@ -54,7 +54,7 @@ def detect_r_peaks(x: FloatArray, sfreq: float) -> NDArray[np.int64]:
 
     Args:
         x: (n_samples,) one lead without NaN, in any unit.
-        sfreq: sampling rate in Hz, more than twice the upper end of `PEAK_BAND`.
+        sfreq: sampling rate in Hz, at least 50.
     """
     if len(x) < SHORTEST_LEAD * sfreq or not np.ptp(x):
         return np.empty(0, np.int64)
@@ -127,6 +127,7 @@ def _move_to_peaks(x: FloatArray, near: NDArray[np.int64], sfreq: float) -> NDAr
 
 
 def _filtered(x: FloatArray, band: tuple[float, float], sfreq: float) -> FloatArray:
-    """Returns a lead (n_samples,) without the frequencies outside of a band in Hz."""
-    filtered: FloatArray = dsp.sosfiltfilt(dsp.butter(2, band, "bandpass", fs=sfreq, output="sos"), x)
+    """Returns a lead (n_samples,) without the frequencies outside of a band in Hz, as far as its rate resolves them."""
+    limited = (band[0], min(band[1], 0.45 * sfreq))
+    filtered: FloatArray = dsp.sosfiltfilt(dsp.butter(2, limited, "bandpass", fs=sfreq, output="sos"), x)
     return filtered

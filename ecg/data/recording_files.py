@@ -7,6 +7,7 @@ lead; a NumPy file has an array (n_samples,) or (n_leads, n_samples). These thre
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,24 @@ def read_recording(
         leads, signal = _read_table(path)
         stated = _given_rate(path, sfreq)
     else:
-        stated, leads, signal = _read_wfdb(path)
+        return _with_lead(_read_wfdb(path, annotator), path, sfreq, lead)
+    if annotator is not None:
+        raise UserError(f"{path} is no WFDB record, and --reference needs WFDB annotations. Leave it out.")
+    none = np.empty(0, np.int64)
+    recording = Recording(path.stem, path.stem, stated, _unique(leads), signal, none, none.astype(np.str_))
+    return _with_lead(recording, path, sfreq, lead)
+
+
+def _with_lead(recording: Recording, path: Path, sfreq: float | None, lead: str | None) -> Recording:
+    """Returns the recording with its preferred lead, after the checks of the arguments of `read_recording`."""
+    stated, names = recording.sfreq, recording.leads
     if sfreq is not None and abs(sfreq - stated) > 1e-3 * stated:
         raise UserError(f"--sfreq is {sfreq:g}, but {path} states {stated:g} Hz. Leave out --sfreq.")
-    names = _unique(leads)
     if lead is not None and lead not in names:
         raise UserError(f"{path} has no lead {lead}. Its leads: {', '.join(names)}.")
     by_name = {name.upper(): name for name in reversed(names)}
     preferred = next((by_name[name] for name in PREFERRED_LEADS if name in by_name), names[0])
-    sample, symbol = np.empty(0, np.int64), np.empty(0, np.str_)
-    if annotator is not None:
-        if suffix in (".edf", *TABLES):
-            raise UserError(f"{path} is no WFDB record, and --reference needs WFDB annotations. Leave it out.")
-        annotated = wfdb_reader.read_recording(path.parent, _record_name(path), annotator=annotator)
-        sample, symbol = annotated.sample, annotated.symbol
-    return Recording(path.stem, path.stem, stated, names, signal, sample, symbol, lead or preferred)
+    return replace(recording, preferred_lead=lead or preferred)
 
 
 def _given_rate(path: Path, sfreq: float | None) -> float:
@@ -74,13 +78,13 @@ def _given_rate(path: Path, sfreq: float | None) -> float:
     return sfreq
 
 
-def _read_wfdb(path: Path) -> tuple[float, tuple[str, ...], NDArray[Any]]:
-    signals = wfdb_reader.read_signals(path.parent, _record_name(path))
-    return signals.sfreq, signals.leads, signals.signal
-
-
-def _record_name(path: Path) -> str:
-    return path.stem if path.suffix in (".hea", ".dat") else path.name
+def _read_wfdb(path: Path, annotator: str | None) -> Recording:
+    name = path.stem if path.suffix in (".hea", ".dat") else path.name
+    if annotator is not None:
+        recording = wfdb_reader.read_recording(path.parent, name, annotator=annotator)
+        return replace(recording, leads=_unique(recording.leads))
+    signals, none = wfdb_reader.read_signals(path.parent, name), np.empty(0, np.int64)
+    return Recording(name, name, signals.sfreq, _unique(signals.leads), signals.signal, none, none.astype(np.str_))
 
 
 def _read_edf(path: Path) -> tuple[float, tuple[str, ...], Signal]:

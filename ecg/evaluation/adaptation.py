@@ -1,6 +1,6 @@
 """Adaptation of predictions to a record. It needs no labels, but all beats of the record.
 
-Both functions use what the beats of one record have in common, so they cannot be used while a record is being taken.
+The functions use what the beats of one record have in common, so they cannot be used while a record is being taken.
 """
 
 from __future__ import annotations
@@ -9,12 +9,34 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 SAME_SHAPE = 0.9  # correlation of the QRS complexes above which two beats have one shape
 MIN_BEATS = 3  # shapes with fewer beats keep their probabilities
 MAX_SHAPES = 40  # of a record
 
 Floats = NDArray[np.floating]
+
+
+def adapt(
+    logits: Floats, record: NDArray[np.str_], qrs: Floats, classes: Sequence[str], *, to: float | None, by_shape: bool
+) -> Floats:
+    """Returns logits (n, n_classes) after the adaptations to their records that are switched on.
+
+    Args:
+        logits: (n, n_classes).
+        record: (n,) name of the record.
+        qrs: (n, m) QRS complexes of all leads.
+        classes: names of the classes.
+        to: see `recentre`; None for none.
+        by_shape: whether to `vote`.
+    """
+    if to is not None:
+        logits = recentre(logits, record, classes, to)
+    if by_shape:
+        voted = vote(softmax(logits, axis=1), record, qrs, classes)
+        logits = np.log(np.maximum(voted, np.finfo(np.float32).tiny))
+    return logits
 
 
 def recentre(logits: Floats, record: NDArray[np.str_], classes: Sequence[str], to: float) -> Floats:

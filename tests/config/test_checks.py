@@ -49,7 +49,11 @@ WRONG_TRAIN = [
     (["data.window=kaggle", "data.context=4"], r"data.context is 4, which needs data.window=centered"),
     (["data.window=kaggle", "data.leads=2"], r"data.leads is 2, which needs data.window=centered"),
     (["data.context=4", "augmentation=smote_tomek"], r"removes or samples single beats. Use augmentation/balance=none"),
-    (["augmentation=fusion", "protocol.classes=[N,S,V]"], r"augmentation=fusion needs the classes N, V, F .* lacks F"),
+    (["augmentation=fusion", "protocol.classes=[N,S,V]"], r"Fusion beats need the classes N, V, F .* lacks F"),
+    (
+        ["augmentation=gan", "augmentation.beats=x", "augmentation.balance.fusion=0.5", "protocol.classes=[N,S,F]"],
+        r"Fusion beats need the classes N, V, F .* lacks V",
+    ),
     (["data.context=4", "augmentation.transforms.mixup.limit=0.2"], r"Set augmentation.transforms.mixup.limit=0"),
     (["sequence.hidden=2"], r"sequence.hidden is 2. Valid values: at least 4"),
     (["optimizer.lr=0"], r"optimizer.lr is 0.0. Valid values: above 0"),

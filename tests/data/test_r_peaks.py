@@ -24,7 +24,7 @@ def make_lead(sfreq: float, *, seconds: float = 60, t_wave: float = 0.3) -> tupl
     return x, peak
 
 
-@pytest.mark.parametrize("sfreq", [100.0, 250.0, 360.0, 1000.0])
+@pytest.mark.parametrize("sfreq", [60.0, 100.0, 250.0, 360.0, 1000.0])
 @pytest.mark.parametrize("scale", [1.0, -1.0, 1e-3, 2000.0])
 def test_every_r_peak_is_detected_once_at_its_sample(sfreq: float, scale: float) -> None:
     x, peak = make_lead(sfreq)

@@ -53,6 +53,12 @@ def test_a_header_or_signal_file_names_its_record(tmp_path: Path) -> None:
         assert read_recording(tmp_path / f"r1{suffix}").name == "r1"
 
 
+def test_the_name_of_a_record_may_contain_a_dot(tmp_path: Path) -> None:
+    write_file(tmp_path, "")
+    (tmp_path / "r1.hea").rename(tmp_path / "r1.b.hea")
+    assert read_recording(tmp_path / "r1.b").name == "r1.b"
+
+
 def test_a_lead_is_chosen_by_name(tmp_path: Path) -> None:
     path = write_file(tmp_path, ".csv")
     assert read_recording(path, sfreq=250, lead="V1").preferred_lead == "V1"
