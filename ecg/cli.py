@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -164,8 +165,8 @@ def _print_comparison(comparison: Comparison) -> None:
     found = f"Se {comparison.sensitivity:.2%}, +P {comparison.positive_predictive_value:.2%}"
     typer.echo(f"Beats within 150 ms of an annotated one: {found}")
     for name in comparison.classes:
-        se, ppv = comparison.rates(name)
-        typer.echo(f"  {name}: Se {se:.1%}, +P {ppv:.1%}")
+        se, ppv = ("–" if isnan(rate) else f"{rate:.1%}" for rate in comparison.rates(name))
+        typer.echo(f"  {name}: Se {se}, +P {ppv}")
 
 
 def _write_beats(out: Path, protocol_name: str, data_dir: Path | None, cache_dir: Path | None) -> None:
