@@ -1,7 +1,7 @@
 """Study: does adding beats of rare classes improve a classifier? Compares eight augmentations.
 
     ECG_DATA_DIR=... python studies/augmentation.py context --seen RUN --unseen RUN --runs FOLDER
-    ECG_DATA_DIR=... python studies/augmentation.py amounts --runs FOLDER
+    ECG_DATA_DIR=... python studies/augmentation.py single --amounts --runs FOLDER
 
 Regimes:
 
@@ -9,14 +9,15 @@ Regimes:
     single      single beats with cnn, DS1 to DS2
     kaggle_10   single beats of the Kaggle split, with a tenth of the S, V and F beats
     kaggle_1    the same, with a hundredth
-    amounts     chooses the number of added beats of `context` by cross-validation within DS1, with oversampling and
-                fusion, which need no generator
+
+`--amounts` compares numbers of added beats by cross-validation within DS1 (context and single), with oversampling and
+fusion, which need no generator.
 
 All augmentations add the same number of beats and train for the same number of steps. `--seen` and `--unseen` are run
 folders of synth.py with `synth.pairs=seen` and `synth.pairs=unseen`, for a generator that was fitted on the training
 beats of the regime. A study that was interrupted continues. The result is results/study_REGIME.json: the scores of
 every seed, and the differences to `none` and to `oversample`, paired by seed, with Holm's correction over all tests of
-the regime.
+the regime. That of `--amounts` is results/amounts_REGIME.json.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ ROOT = Path(__file__).parents[1]
 QUIET = ["logger=none", "trainer.enable_progress_bar=false", "n_bootstrap=10"]
 SCORES = ("macro_f1", "S", "V", "F")
 BASELINES = ("none", "oversample")
-FOLDS, AMOUNTS = 11, (0.3, 1.0, 3.0)
+AMOUNTS = (0.3, 1.0)
+SINGLE = ("data=mitbih", "trainer.max_epochs=4")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ class Regime:
 
     Attributes:
         base: of every job.
+        cross_validation: of the folds of DS1, and their number; None if the test patients are in the training subset.
         transforms: of the augmentation `waveform`, next to oversampling.
-        by_patient: whether the test patients are in no other subset; there are then no unseen pairs otherwise.
     """
 
     base: tuple[str, ...]
     transforms: tuple[str, ...]
-    by_patient: bool
+    cross_validation: tuple[tuple[str, ...], int] | None
 
 
 # In context, beats of class F are added, up to the number of S beats: the logit of S does not depend on the waveform.
@@ -66,10 +68,20 @@ IN_CONTEXT = ("augmentation.balance_to=S",)
 TRANSFORMS = tuple(
     f"augmentation.transforms.{setting}" for setting in ("white_noise.snr=20", "wander.snr=10", "scale.limit=0.1")
 )
+DS1_FOLDS = (
+    "protocol=patient_kfold",
+    "protocol.n_folds=5",
+    "protocol.lead=MLII",
+    "protocol.classes=[N,S,V,F]",
+    # Record 201 is left out, because its patient is in DS2.
+    "data.records=[101,106,108,109,112,114,115,116,118,119,122,124,203,205,207,208,209,215,220,223,230]",
+)
 KAGGLE = ("data=mitbih", "protocol=kaggle", "model.hidden=48", "callbacks.patience=null")
 REGIMES = {
-    "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, True),
-    "single": Regime(("data=mitbih", "protocol=inter_patient", "trainer.max_epochs=4"), TRANSFORMS, True),
+    "context": Regime(
+        ("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, (("experiment=inter_patient_cv", *IN_CONTEXT), 11)
+    ),
+    "single": Regime((*SINGLE, "protocol=inter_patient"), TRANSFORMS, ((*SINGLE, *DS1_FOLDS), 5)),
     **{
         f"kaggle_{percent}": Regime(
             (
@@ -79,7 +91,7 @@ REGIMES = {
                 "trainer.max_epochs=10",
             ),
             TRANSFORMS,
-            False,
+            None,
         )
         for percent in (10, 1)
     },
@@ -173,14 +185,16 @@ def _without_paths(overrides: Sequence[str]) -> list[str]:
     return [f"{each.split('=')[0]}=RUN" if each.startswith("augmentation.beats=") else each for each in overrides]
 
 
-def choose_amount(options: argparse.Namespace) -> dict[str, Any]:
+def compare_amounts(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Cross-validates the number of added beats; returns the pooled F1 of each class for each fraction and method."""
-    folder, results = options.runs.resolve() / "amounts", []
+    folder, results = options.runs.resolve() / f"amounts_{regime}", []
+    cross_validation = REGIMES[regime].cross_validation
+    assert cross_validation is not None
+    base, n_folds = cross_validation
     cases = [("none", 1.0), *((name, amount) for amount in AMOUNTS for name in ("oversample", "fusion"))]
-    base = ["experiment=inter_patient_cv", *IN_CONTEXT]
     for name, amount in cases:
         overrides = [*base, f"augmentation={name}", *([f"augmentation.fraction={amount}"] if name != "none" else [])]
-        folders = [folder / f"{name}_{amount}_{fold}" for fold in range(FOLDS)]
+        folders = [folder / f"{name}_{amount}_{fold}" for fold in range(n_folds)]
         run_jobs(
             [(path, [*overrides, f"protocol.fold={fold}"]) for fold, path in enumerate(folders)],
             options.jobs,
@@ -193,7 +207,8 @@ def choose_amount(options: argparse.Namespace) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a regime and writes its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("regime", choices=[*REGIMES, "amounts"])
+    parser.add_argument("regime", choices=[*REGIMES])
+    parser.add_argument("--amounts", action="store_true", help="compare numbers of added beats instead")
     parser.add_argument("--seen", type=Path, help="run folder of synth.py")
     parser.add_argument("--unseen", type=Path, help="run folder of synth.py with synth.pairs=unseen")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
@@ -201,13 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args(arguments)
-    if options.regime == "amounts":
-        content = choose_amount(options)
+    by_patient = REGIMES[options.regime].cross_validation is not None
+    if options.amounts:
+        if not by_patient:
+            parser.error("amounts are compared by cross-validation within DS1: context or single.")
+        content = compare_amounts(options.regime, options)
     else:
-        if options.seen is None or (REGIMES[options.regime].by_patient and options.unseen is None):
+        if options.seen is None or (by_patient and options.unseen is None):
             parser.error("--seen is missing, or --unseen of a regime of unseen patients.")
         content = study(options.regime, options)
-    path = ROOT / "results" / f"study_{options.regime}.json"
+    path = ROOT / "results" / f"{'amounts' if options.amounts else 'study'}_{options.regime}.json"
     write_json(path, content)
     print(path)
 

@@ -32,7 +32,7 @@ from ecg.synthesis import read_generator
 ROOT = Path(__file__).parents[1]
 FIRST = 8  # samples from the R peak
 TAIL = 0.2  # fraction of the beat before its end
-DETAIL_HZ = 30.0
+BANDS = ((0.0, 10.0), (10.0, 20.0), (20.0, 40.0), (40.0, np.inf))  # Hz
 
 Signals = NDArray[np.float32]  # (n, 1, T)
 
@@ -66,29 +66,28 @@ def middle(synthetic: Signals, real: Signals) -> Signals:
     return np.where(inside, real, synthetic)
 
 
-def detail(synthetic: Signals, real: Signals, *, sfreq: float) -> Signals:
-    """The fine detail: noise and hum."""
-    return _inside(_smooth(synthetic, sfreq) + real - _smooth(real, sfreq), synthetic)
+def band(synthetic: Signals, real: Signals, *, limits: tuple[float, float], sfreq: float) -> Signals:
+    """The frequencies between two limits in Hz, within the beat."""
 
+    def part(signal: Signals) -> Signals:
+        low, high = (_below(signal, limit, sfreq) for limit in limits)
+        return high - low
 
-def shape(synthetic: Signals, real: Signals, *, sfreq: float) -> Signals:
-    """Everything except for the fine detail."""
-    return _inside(_smooth(real, sfreq) + synthetic - _smooth(synthetic, sfreq), real)
+    signal = synthetic - part(synthetic) + part(real)
+    inside = np.arange(signal.shape[2]) < _lengths(synthetic)
+    return np.where(inside, signal.clip(0, 1), 0).astype(np.float32)
 
 
 def _lengths(signal: Signals) -> NDArray[np.float32]:
     return beat_length(torch.from_numpy(signal)).numpy()[:, None, None]
 
 
-def _smooth(signal: Signals, sfreq: float) -> Signals:
-    """Returns the signals below about `DETAIL_HZ`; a Gaussian filter has half of the power there."""
-    sigma = np.sqrt(np.log(2)) * sfreq / (2 * np.pi * DETAIL_HZ)
+def _below(signal: Signals, limit: float, sfreq: float) -> Signals:
+    """The signals below about `limit` Hz; a Gaussian filter has half of the amplitude there."""
+    if not 0 < limit < np.inf:
+        return signal if limit else np.zeros_like(signal)
+    sigma = np.sqrt(2 * np.log(2)) * sfreq / (2 * np.pi * limit)
     return np.asarray(gaussian_filter1d(signal, sigma, axis=2, mode="nearest"), np.float32)
-
-
-def _inside(signal: Signals, like: Signals) -> Signals:
-    """Returns the signals within [0, 1], and zero from the end of the beats `like` on."""
-    return np.where(np.arange(signal.shape[2]) < _lengths(like), signal.clip(0, 1), 0).astype(np.float32)
 
 
 def replaced(synthetic: BeatSet, real: BeatSet, sfreq: float) -> dict[str, BeatSet]:
@@ -100,8 +99,7 @@ def replaced(synthetic: BeatSet, real: BeatSet, sfreq: float) -> dict[str, BeatS
         "length": length,
         "last fifth": tail,
         "between": middle,
-        f"detail above {DETAIL_HZ:g} Hz": partial(detail, sfreq=sfreq),
-        f"shape below {DETAIL_HZ:g} Hz": partial(shape, sfreq=sfreq),
+        **{f"{low:g} to {high:g} Hz": partial(band, limits=(low, high), sfreq=sfreq) for low, high in BANDS},
     }
     return {name: BeatSet(change(synthetic.signal, real.signal), real.label) for name, change in changes.items()}
 
