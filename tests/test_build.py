@@ -184,8 +184,8 @@ def test_beats_that_are_too_short_for_the_network_are_refused(cache_dir: Path) -
 
 
 def test_a_class_with_few_training_beats_is_refused_for_generators(cache_dir: Path) -> None:
-    cfg = tiny("synth", cache_dir, "data.n_patients=10")
-    with pytest.raises(UserError, match=r"Class \w has \d+ training beats. A generator needs at least 20"):
+    cfg = tiny("synth", cache_dir, "data.n_patients=8")
+    with pytest.raises(UserError, match=r"Class \w has \d+ training beats. A generator needs at least 5"):
         build.synthesizer(cfg, build.synthesis_data(cfg))
 
 

@@ -19,8 +19,8 @@ from ecg.generators.normal_beats import NormalBeats
 
 KERNEL = (1, 5)
 PADDING = (0, 2)
-PATCH = 4  # samples that the outermost layers process at once
-COARSEST = 4 * PATCH  # samples for each position at the coarsest level, after two further halvings
+PATCH = 2  # samples that the outermost layers process at once
+COARSEST = 8 * PATCH  # samples for each position at the coarsest level, after three further halvings
 OUTPUT_CHANNELS = 16  # of the generator at the full sampling rate
 
 
@@ -154,8 +154,8 @@ class Interference(nn.Module):
 class ConvGenerator(nn.Module):
     """Generates the signal of a beat with convolutions, given its scalars.
 
-    Most layers work at a quarter of the sampling rate or less, where a step takes a third of the time. The last two
-    layers compute patches of four samples and smooth the transitions between them.
+    Most layers work at half of the sampling rate or less, where a step takes less time. The last two layers compute
+    pairs of samples and smooth the transitions between them.
 
     Args:
         canvas: gives the shape of the beats.
@@ -181,7 +181,8 @@ class ConvGenerator(nn.Module):
         self.time1, self.time2 = FourierFeatures(4 * hidden, width), FourierFeatures(2 * hidden, width)
         self.block1 = UpBlock(4 * hidden, 2 * hidden, width)
         self.block2 = UpBlock(2 * hidden, hidden, width)
-        self.patch = nn.Conv2d(hidden, OUTPUT_CHANNELS * PATCH, KERNEL, padding=PADDING)
+        self.block3 = UpBlock(hidden, hidden // 2, width)
+        self.patch = nn.Conv2d(hidden // 2, OUTPUT_CHANNELS * PATCH, KERNEL, padding=PADDING)
         self.noise_gain = nn.Linear(width, OUTPUT_CHANNELS)
         self.last = nn.Conv2d(OUTPUT_CHANNELS, canvas.n_channels, (1, 9), padding=(0, 4))
         self.interference = Interference(canvas.n_channels, canvas.n_times, width)
@@ -196,6 +197,7 @@ class ConvGenerator(nn.Module):
         x = x.permute(0, 3, 1, 2)  # (B, 4 hidden, 1, T / 16)
         x = self.block1(self.time1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
         x = self.block2(self.time2(x, w), w, rng)  # (B, hidden, 1, T / 4)
+        x = self.block3(x, w, rng)  # (B, hidden / 2, 1, T / 2)
         x = channels_to_time(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
         x = torch.addcmul(x, self.noise_gain(w)[:, :, None, None], shared_noise(x, rng))
         waveform = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]  # (B, C, T)
@@ -230,8 +232,10 @@ class ConvCritic(nn.Module):
         super().__init__()
         n_coarse = -(-n_times // COARSEST)  # samples at the coarsest level
         self.padded_times = n_coarse * COARSEST
-        self.first = nn.Conv2d(in_channels, hidden, (1, PATCH), stride=(1, PATCH))
-        self.blocks = nn.Sequential(DownBlock(hidden, 2 * hidden), DownBlock(2 * hidden, 4 * hidden))
+        self.first = nn.Conv2d(in_channels, hidden // 2, (1, 6), stride=(1, PATCH), padding=(0, 2))
+        self.blocks = nn.Sequential(
+            DownBlock(hidden // 2, hidden), DownBlock(hidden, 2 * hidden), DownBlock(2 * hidden, 4 * hidden)
+        )
         width = 4 * hidden
         self.features = nn.Linear(width * n_coarse, width)
         self.score = nn.Linear(width, 1)

@@ -32,7 +32,7 @@ class Block(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, in_channels)
+        self.norm = nn.GroupNorm(math.gcd(8, in_channels), in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, KERNEL, padding=PADDING)
         self.conv2 = nn.Conv2d(out_channels, out_channels, KERNEL, padding=PADDING)
         self.skip = nn.Conv2d(in_channels, out_channels, 1, bias=False)
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class VelocityNet(nn.Module):
-    """A U-Net at a quarter, an eighth and a sixteenth of the sampling rate.
+    """A U-Net at a half, a quarter, an eighth and a sixteenth of the sampling rate.
 
     Label `n_classes` and record `n_records` mean "none".
     """
@@ -65,11 +65,16 @@ class VelocityNet(nn.Module):
         self.condition = Condition(n_classes + 1, n_records + 1, width, beat_size)
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(N_FREQUENCIES), persistent=False)
         self.time = nn.Sequential(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.first = nn.Conv2d(n_channels * PATCH, hidden, KERNEL, padding=PADDING)
-        self.down1, self.down2 = Block(hidden, hidden, width), Block(hidden, 2 * hidden, width)
+        half = hidden // 2
+        self.first = nn.Conv2d(n_channels * PATCH, half, KERNEL, padding=PADDING)
+        self.down = nn.ModuleList(
+            [Block(half, half, width), Block(half, hidden, width), Block(hidden, 2 * hidden, width)]
+        )
         self.middle = nn.ModuleList(Block(a * hidden, 4 * hidden, width) for a in (2, 4))
-        self.up2, self.up1 = Block(6 * hidden, 2 * hidden, width), Block(3 * hidden, hidden, width)
-        self.last = nn.Conv2d(hidden, n_channels * PATCH, KERNEL, padding=PADDING)
+        self.up = nn.ModuleList(
+            [Block(6 * hidden, 2 * hidden, width), Block(3 * hidden, hidden, width), Block(3 * half, half, width)]
+        )
+        self.last = nn.Conv2d(half, n_channels * PATCH, KERNEL, padding=PADDING)
         nn.init.zeros_(self.last.weight)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -77,17 +82,19 @@ class VelocityNet(nn.Module):
         """Noisy canvases (B, C+E, T), times t (B,), labels (B,), records (B,) -> velocities (B, C+E, T)."""
         angle = t[:, None] * self.frequencies  # (B, 8)
         w = F.silu(self.time(torch.cat([angle.sin(), angle.cos()], dim=1)) + self.condition(label, record))
-        x = F.pad(x, (0, self.padded_times - self.n_times)).unflatten(2, (-1, PATCH))  # (B, C+E, T/4, 4)
-        x = x.transpose(2, 3).flatten(1, 2).unsqueeze(2)  # (B, 4 (C+E), 1, T/4)
-        h1 = self.down1(self.first(x.contiguous(memory_format=torch.channels_last)), w)  # (B, h, 1, T/4)
-        h2 = self.down2(F.avg_pool2d(h1, (1, 2)), w)  # (B, 2h, 1, T/8)
-        h = F.avg_pool2d(h2, (1, 2))  # (B, 2h, 1, T/16)
+        x = F.pad(x, (0, self.padded_times - self.n_times)).unflatten(2, (-1, PATCH))  # (B, C+E, T/2, 2)
+        x = x.transpose(2, 3).flatten(1, 2).unsqueeze(2)  # (B, 2 (C+E), 1, T/2)
+        h = self.first(x.contiguous(memory_format=torch.channels_last))  # (B, h/2, 1, T/2)
+        skips = []  # (B, h/2, 1, T/2), (B, h, 1, T/4), (B, 2h, 1, T/8)
+        for block in self.down:
+            skips.append(block(h, w))
+            h = F.avg_pool2d(skips[-1], (1, 2))
         for block in self.middle:
             h = block(h, w)  # (B, 4h, 1, T/16)
-        h = self.up2(torch.cat([_upsample(h), h2], dim=1), w)  # (B, 2h, 1, T/8)
-        h = self.up1(torch.cat([_upsample(h), h1], dim=1), w)  # (B, h, 1, T/4)
-        v: Tensor = self.last(F.silu(h)).squeeze(2).unflatten(1, (-1, PATCH))  # (B, C+E, 4, T/4)
-        return v.transpose(2, 3).flatten(2)[:, :, : self.n_times]  # (B, C+E, T/4, 4) -> (B, C+E, T)
+        for block in self.up:
+            h = block(torch.cat([_upsample(h), skips.pop()], dim=1), w)
+        v: Tensor = self.last(F.silu(h)).squeeze(2).unflatten(1, (-1, PATCH))  # (B, C+E, 2, T/2)
+        return v.transpose(2, 3).flatten(2)[:, :, : self.n_times]  # (B, C+E, T/2, 2) -> (B, C+E, T)
 
 
 def _upsample(x: Tensor) -> Tensor:
