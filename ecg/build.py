@@ -57,7 +57,7 @@ from ecg.training_memory import PROBE, require_space_for_parameters, require_ste
 
 log = logging.getLogger(__name__)
 
-MIN_CLASS_BEATS = 5  # with fewer training beats of a class, a generator only copies them
+MIN_CLASS_BEATS = 5  # fewest training beats of a class; whether few are only copied is a measure of the evaluation
 # Training steps and width of an evaluation network. A narrow one learns the simulated recordings in few steps.
 EVALUATION, EVALUATION_SIMULATED = (800, CLASSIFIER_WIDTH), (60, 24)
 # Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.

@@ -53,8 +53,9 @@ class Regime:
 
     Attributes:
         base: of every job.
-        cross_validation: of the folds of DS1, and their number; None if the test patients are in the training subset.
         transforms: of the augmentation `waveform`, next to oversampling.
+        cross_validation: of the folds within DS1, and their number; None if the test patients are also in the training
+            subset.
     """
 
     base: tuple[str, ...]

@@ -32,7 +32,12 @@ from ecg.synthesis import read_generator
 ROOT = Path(__file__).parents[1]
 FIRST = 8  # samples from the R peak
 TAIL = 0.2  # fraction of the beat before its end
-BANDS = ((0.0, 10.0), (10.0, 20.0), (20.0, 40.0), (40.0, np.inf))  # Hz
+BANDS = {  # limits in Hz
+    "below 10 Hz": (0.0, 10.0),
+    "10 to 20 Hz": (10.0, 20.0),
+    "20 to 40 Hz": (20.0, 40.0),
+    "above 40 Hz": (40.0, np.inf),
+}
 
 Signals = NDArray[np.float32]  # (n, 1, T)
 
@@ -84,8 +89,10 @@ def _lengths(signal: Signals) -> NDArray[np.float32]:
 
 def _below(signal: Signals, limit: float, sfreq: float) -> Signals:
     """The signals below about `limit` Hz; a Gaussian filter has half of the amplitude there."""
-    if not 0 < limit < np.inf:
-        return signal if limit else np.zeros_like(signal)
+    if limit == 0:
+        return np.zeros_like(signal)
+    if limit == np.inf:
+        return signal
     sigma = np.sqrt(2 * np.log(2)) * sfreq / (2 * np.pi * limit)
     return np.asarray(gaussian_filter1d(signal, sigma, axis=2, mode="nearest"), np.float32)
 
@@ -99,7 +106,7 @@ def replaced(synthetic: BeatSet, real: BeatSet, sfreq: float) -> dict[str, BeatS
         "length": length,
         "last fifth": tail,
         "between": middle,
-        **{f"{low:g} to {high:g} Hz": partial(band, limits=(low, high), sfreq=sfreq) for low, high in BANDS},
+        **{name: partial(band, limits=limits, sfreq=sfreq) for name, limits in BANDS.items()},
     }
     return {name: BeatSet(change(synthetic.signal, real.signal), real.label) for name, change in changes.items()}
 

@@ -280,59 +280,6 @@ def study_table() -> str:
     return "\n".join([*lines, *(row(line) for line in cells.values())])
 
 
-def regime_table(regime: str) -> str:
-    """A row for each augmentation: scores, and differences of macro-F1 to both baselines with corrected p."""
-    content = json.loads((RESULTS / f"study_{regime}.json").read_text())
-    scores = ["macro_f1", "S", "V", "F"]
-    baselines = [f"{score}: difference to {baseline}" for score in ("macro-F1",) for baseline in ("none", "oversample")]
-    lines = header(["augmentation"], ["macro-F1", *scores[1:], *baselines])
-    for name, of_arm in content["scores"].items():
-        cells = [points(mean_interval(np.array(of_arm[score]))) for score in scores]
-        for differences in content["differences"][name].values():
-            found = differences.get("macro_f1")
-            cells.append(f"{mean_points(found, sign=True)}{p_text(found['p'])}" if found else "–")
-        lines.append(row([name, *cells]))
-    return "\n".join(lines)
-
-
-def p_text(p: float | None) -> str:
-    """A corrected p, in brackets."""
-    return "" if p is None else " (p < 0.001)" if p < 0.001 else f" (p = {p:.3f})"
-
-
-def amounts_table(regime: str) -> str:
-    """A row for each number of added beats: pooled F1 over the folds of DS1."""
-    lines = header(["augmentation", "`augmentation.fraction`"], ["macro-F1", "S", "V", "F", "with class shifts"])
-    for entry in json.loads((RESULTS / f"amounts_{regime}.json").read_text())["rows"]:
-        before, after = entry["f1"], entry["f1_with_shifts"]
-        cells = [points_of(float(np.mean(list(before.values())))), *(points_of(before[name]) for name in "SVF")]
-        fraction = "–" if entry["method"] == "none" else f"{entry['fraction']:g}"
-        lines.append(row([entry["method"], fraction, *cells, points_of(float(np.mean(list(after.values()))))]))
-    return "\n".join(lines)
-
-
-def causes_table() -> str:
-    """A row for each replaced property: discriminative score of each class, and the mean."""
-    scores = json.loads((RESULTS / "discriminator_causes.json").read_text())["scores"]
-    classes = list(next(iter(scores.values())))
-    lines = header(["replaced by that of the nearest real beat"], [*classes, "mean"])
-    for name, of_class in scores.items():
-        values = [of_class[each] for each in classes]
-        lines.append(row([name, *(f"{value:.2f}" for value in (*values, np.mean(values)))]))
-    return "\n".join(lines)
-
-
-def unseen_table() -> str:
-    """A row for each pair that was left out of the fit: distances to its real beats."""
-    pairs = json.loads((RESULTS / "unseen_pairs.json").read_text())["pairs"]
-    columns = list(dict.fromkeys(name for pair in pairs.values() for name in pair["frechet"]))
-    lines = header(["pair"], ["beats", *columns])
-    for name, pair in pairs.items():
-        cells = [f"{pair['frechet'][each]:.2f}" if each in pair["frechet"] else "–" for each in columns]
-        lines.append(row([name, str(pair["n"]), *cells]))
-    return "\n".join(lines)
-
-
 def detectors_table() -> str:
     """A row for each database and detector of R peaks."""
     numbers = [

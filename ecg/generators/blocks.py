@@ -162,7 +162,7 @@ class ConvGenerator(nn.Module):
         n_classes: number of classes.
         n_records: number of records.
         latent: width of the noise.
-        hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
+        hidden: channels at a quarter of the sampling rate; halved at a half, and doubled at an eighth and a sixteenth.
         beat_size: see `Condition`.
     """
 
@@ -215,7 +215,7 @@ class ConvCritic(nn.Module):
         n_times: samples of a beat, T.
         n_classes: number of classes.
         n_records: number of records.
-        hidden: channels at a quarter of the sampling rate; doubled at an eighth and again at a sixteenth.
+        hidden: channels at a quarter of the sampling rate; halved at a half, and doubled at an eighth and a sixteenth.
         beat_size: see `Condition`.
     """
 

@@ -92,7 +92,7 @@ class VelocityNet(nn.Module):
         for block in self.middle:
             h = block(h, w)  # (B, 4h, 1, T/16)
         for block in self.up:
-            h = block(torch.cat([_upsample(h), skips.pop()], dim=1), w)
+            h = block(torch.cat([_upsample(h), skips.pop()], dim=1), w)  # (B, 2h, 1, T/8), ..., (B, h/2, 1, T/2)
         v: Tensor = self.last(F.silu(h)).squeeze(2).unflatten(1, (-1, PATCH))  # (B, C+E, 2, T/2)
         return v.transpose(2, 3).flatten(2)[:, :, : self.n_times]  # (B, C+E, T/2, 2) -> (B, C+E, T)
 
