@@ -124,8 +124,8 @@ class SynthesisResult:
 
     @property
     def distance(self) -> float:
-        """Smallest Fréchet distance to real beats after an epoch, relative to that of training beats."""
-        return min(self.history.get("val/frechet", []), default=float("nan"))
+        """Fréchet distance of the best epoch to real beats, relative to that of training beats."""
+        return float("nan") if self.best_epoch is None else self.history["val/frechet"][self.best_epoch]
 
 
 def finish(cfg: DictConfig, run: Run, trainer: pl.Trainer, synthesizer: Synthesizer, data: BeatDataModule) -> float:
@@ -240,9 +240,9 @@ def evaluate_generator(
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     history = find_callback(trainer, History).columns()
-    frechet = np.array(history.get("val/frechet", []))
-    best = None if np.isnan(frechet).all() else int(np.nanargmin(frechet))
-    warnings = fit_warnings(history) + ([] if data.split.by_patient else [SHARED_PATIENTS])
+    coverage = np.array(history.get("val/coverage", []))
+    best = None if np.isnan(coverage).all() else int(np.nanargmax(coverage))
+    warnings = fit_warnings(history, best) + ([] if data.split.by_patient else [SHARED_PATIENTS])
     fit = {
         "epochs": len(history.get("epoch", [])),
         "best_epoch": best,
@@ -263,12 +263,16 @@ def _sample(synthesizer: Synthesizer, n_classes: int, n: int) -> BeatSet:
     return BeatSet(torch.cat([chunk.signal for chunk in chunks]).numpy(), label.numpy())
 
 
-def fit_warnings(history: Mapping[str, list[float]]) -> list[str]:
-    """Problems of a fit: collapse, divergence, or too few epochs."""
-    frechet = np.array(history.get("val/frechet", []))
-    if np.isnan(frechet).all():  # also where no epoch was validated
+def fit_warnings(history: Mapping[str, list[float]], best: int | None) -> list[str]:
+    """Problems of a fit: collapse, divergence, or too few epochs.
+
+    Args:
+        history: values of each epoch by "val/frechet" and "val/spread".
+        best: the epoch with the largest coverage; None if none was validated.
+    """
+    if best is None:
         return []
-    best, warnings = int(np.nanargmin(frechet)), []
+    frechet, warnings = history["val/frechet"], []
     if (spread := history["val/spread"][best]) < COLLAPSED:
         warnings.append(
             f"The generator collapsed: in its best epoch, {best}, the spread of its beats is {spread:.2f} times that "
@@ -494,8 +498,12 @@ def _print_gates(result: SynthesisResult, simulated: bool) -> None:
     for sentence in [*result.warnings, *([SIMULATED] if simulated else [])]:
         console.print(sentence, style="bold yellow", soft_wrap=True)
     if result.best_epoch is not None:
-        distance = result.history["val/frechet"][result.best_epoch]
-        console.print(f"Best epoch {result.best_epoch}: Fréchet distance {distance:.2f} times that of training beats")
+        distance = result.distance
+        coverage = result.history["val/coverage"][result.best_epoch]
+        console.print(
+            f"Best epoch {result.best_epoch}: coverage {coverage:.3f}, Fréchet distance {distance:.2f} times that of "
+            "training beats"
+        )
 
 
 def _print_set(run: Run, folder: Path) -> None:

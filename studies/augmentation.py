@@ -1,7 +1,7 @@
 """Study: does adding beats of rare classes improve a classifier? Compares eight augmentations.
 
-    ECG_DATA_DIR=... python studies/augmentation.py context --seen RUN --unseen RUN --runs FOLDER
     ECG_DATA_DIR=... python studies/augmentation.py single --amounts --runs FOLDER
+    ECG_DATA_DIR=... python studies/augmentation.py single --seen RUN --unseen RUN --runs FOLDER
 
 Regimes:
 
@@ -10,8 +10,9 @@ Regimes:
     kaggle_10   single beats of the Kaggle split, with a tenth of the S, V and F beats
     kaggle_1    the same, with a hundredth
 
-`--amounts` compares numbers of added beats by cross-validation within DS1 (context and single), with oversampling and
-fusion, which need no generator.
+`--amounts` comes first. It compares numbers of added beats with oversampling and fusion, which need no generator: for
+`single` by cross-validation within DS1, for the Kaggle split on its validation beats. The study adds the number with
+the largest mean macro-F1 of both methods. In context it adds that of `single`.
 
 All augmentations add the same number of beats and train for the same number of steps. `--seen` and `--unseen` are run
 folders of synth.py with `synth.pairs=seen` and `synth.pairs=unseen`, for a generator that was fitted on the training
@@ -23,6 +24,7 @@ the regime. That of `--amounts` is results/amounts_REGIME.json.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -37,13 +39,13 @@ from numpy.typing import NDArray
 from ecg.comparison.calibration import calibrate
 from ecg.comparison.run_records import RunRecord, read_runs
 from ecg.comparison.statistics import holm, mean_interval, paired_p
+from ecg.evaluation.scores import Metrics
 from ecg.files import write_json
 
 ROOT = Path(__file__).parents[1]
 QUIET = ["logger=none", "trainer.enable_progress_bar=false", "n_bootstrap=10"]
 SCORES = ("macro_f1", "S", "V", "F")
 BASELINES = ("none", "oversample")
-AMOUNTS = (0.3, 1.0)
 SINGLE = ("data=mitbih", "trainer.max_epochs=4")
 
 
@@ -54,13 +56,15 @@ class Regime:
     Attributes:
         base: of every job.
         transforms: of the augmentation `waveform`, next to oversampling.
-        cross_validation: of the folds within DS1, and their number; None if the test patients are also in the training
-            subset.
+        amounts: values of `augmentation.fraction` that are compared; none for the amount of `single`.
+        folds: overrides of the jobs that compare them, in place of `base`, and the number of folds; None for the
+            validation beats of a single job.
     """
 
     base: tuple[str, ...]
     transforms: tuple[str, ...]
-    cross_validation: tuple[tuple[str, ...], int] | None
+    amounts: tuple[float, ...]
+    folds: tuple[tuple[str, ...], int] | None
 
 
 # In context, beats of class F are added, up to the number of S beats: the logit of S does not depend on the waveform.
@@ -77,21 +81,20 @@ DS1_FOLDS = (
     # Record 201 is left out, because its patient is in DS2.
     "data.records=[101,106,108,109,112,114,115,116,118,119,122,124,203,205,207,208,209,215,220,223,230]",
 )
-KAGGLE = ("data=mitbih", "protocol=kaggle", "model.hidden=48", "callbacks.patience=null")
+KAGGLE = ("data=mitbih", "protocol=kaggle", "callbacks.patience=null")
 REGIMES = {
-    "context": Regime(
-        ("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, (("experiment=inter_patient_cv", *IN_CONTEXT), 11)
-    ),
-    "single": Regime((*SINGLE, "protocol=inter_patient"), TRANSFORMS, ((*SINGLE, *DS1_FOLDS), 5)),
+    "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, (), None),
+    "single": Regime((*SINGLE, "protocol=inter_patient"), TRANSFORMS, (0.3, 1.0), ((*SINGLE, *DS1_FOLDS), 5)),
     **{
         f"kaggle_{percent}": Regime(
             (
                 *KAGGLE,
                 f"protocol.keep={{S:{percent / 100},V:{percent / 100},F:{percent / 100}}}",
-                "trainer.limit_train_batches=370",
-                "trainer.max_epochs=10",
+                "trainer.limit_train_batches=300",
+                "trainer.max_epochs=8",
             ),
             TRANSFORMS,
+            (0.01, 0.1, 1.0),
             None,
         )
         for percent in (10, 1)
@@ -136,12 +139,12 @@ def run_jobs(jobs: Iterable[tuple[Path, Sequence[str]]], n_jobs: int) -> None:
 
 def scores_of(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
     """Macro-F1 and F1 of S, V and F on the test beats, a value for each run."""
-    rows = [{"macro_f1": run.test.macro.f1.value} | _f1_by_class(run) for run in runs]
+    rows = [{"macro_f1": run.test.macro.f1.value} | _f1_by_class(run.test) for run in runs]
     return {name: [row[name] for row in rows] for name in SCORES}
 
 
-def _f1_by_class(run: RunRecord) -> dict[str, Any]:
-    return {name: row.f1.value for name, row in run.test.per_class.items()}
+def _f1_by_class(metrics: Metrics) -> dict[str, Any]:
+    return {name: row.f1.value for name, row in metrics.per_class.items()}
 
 
 def compare(scores: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
@@ -169,16 +172,19 @@ def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Trains all augmentations of a regime with every seed; returns scores and differences."""
     folder, settings = options.runs.resolve() / regime, REGIMES[regime]
     of_arms = arms(settings, options.seen, options.unseen)
-    amount = [f"augmentation.fraction={options.amount}"] if options.amount != 1 else []
+    amount = [f"augmentation.fraction={chosen_amount('single' if regime == 'context' else regime)}"]
     seeds = range(1, options.seeds + 1)
     jobs = [
-        (folder / f"{name}_{seed}", [*settings.base, *overrides, *amount, f"seed={seed}"])
+        (folder / f"{name}_{seed}", [*settings.base, *with_amount(name, overrides, amount), f"seed={seed}"])
         for seed in seeds
         for name, overrides in of_arms.items()
     ]
     run_jobs(jobs, options.jobs)
     scores = {name: scores_of(read_runs([folder / f"{name}_{seed}" for seed in seeds])) for name in of_arms}
-    shown = {name: _without_paths([*settings.base, *overrides, *amount]) for name, overrides in of_arms.items()}
+    shown = {
+        name: _without_paths([*settings.base, *with_amount(name, overrides, amount)])
+        for name, overrides in of_arms.items()
+    }
     return {"overrides": shown, "seeds": list(seeds), "scores": scores, "differences": compare(scores)}
 
 
@@ -187,22 +193,40 @@ def _without_paths(overrides: Sequence[str]) -> list[str]:
 
 
 def compare_amounts(regime: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Cross-validates the number of added beats; returns the pooled F1 of each class for each fraction and method."""
-    folder, results = options.runs.resolve() / f"amounts_{regime}", []
-    cross_validation = REGIMES[regime].cross_validation
-    assert cross_validation is not None
-    base, n_folds = cross_validation
-    cases = [("none", 1.0), *((name, amount) for amount in AMOUNTS for name in ("oversample", "fusion"))]
+    """Compares numbers of added beats; returns the F1 of each class for each fraction and method, not of test beats."""
+    folder, settings = options.runs.resolve() / f"amounts_{regime}", REGIMES[regime]
+    base, n_folds = settings.folds or (settings.base, 1)
+    cases = [("none", 1.0), *((name, amount) for amount in settings.amounts for name in ("oversample", "fusion"))]
+    folders = {case: [folder / f"{case[0]}_{case[1]}_{fold}" for fold in range(n_folds)] for case in cases}
+    jobs = []
     for name, amount in cases:
-        overrides = [*base, f"augmentation={name}", *([f"augmentation.fraction={amount}"] if name != "none" else [])]
-        folders = [folder / f"{name}_{amount}_{fold}" for fold in range(n_folds)]
-        run_jobs(
-            [(path, [*overrides, f"protocol.fold={fold}"]) for fold, path in enumerate(folders)],
-            options.jobs,
-        )
-        chosen = calibrate(read_runs(folders, predictions=True))
-        results.append({"method": name, "fraction": amount, "f1": chosen.before, "f1_with_shifts": chosen.after})
-    return {"overrides": base, "rows": results}
+        overrides = [*base, *with_amount(name, [f"augmentation={name}"], [f"augmentation.fraction={amount}"])]
+        for fold, path in enumerate(folders[name, amount]):
+            jobs.append((path, [*overrides, f"protocol.fold={fold}"] if settings.folds else overrides))
+    run_jobs(jobs, options.jobs)
+    rows = []
+    for (name, amount), paths in folders.items():
+        if settings.folds:
+            f1 = dict(calibrate(read_runs(paths, predictions=True)).before)
+        else:
+            f1 = _f1_by_class(read_runs(paths)[0].subsets["validation"])
+        rows.append({"method": name, "fraction": amount, "f1": f1})
+    return {"overrides": base, "rows": rows}
+
+
+def with_amount(name: str, overrides: Sequence[str], amount: Sequence[str]) -> list[str]:
+    """Overrides of an augmentation that adds a number of beats."""
+    return [*overrides, *(amount if name != "none" else [])]
+
+
+def chosen_amount(regime: str) -> float:
+    """The fraction of the missing beats with the largest mean macro-F1 in the result of `--amounts`."""
+    rows = json.loads((ROOT / "results" / f"amounts_{regime}.json").read_text())["rows"]
+    scores: dict[float, list[float]] = {}
+    for row in rows:
+        if row["method"] != "none":
+            scores.setdefault(row["fraction"], []).append(float(np.mean([*row["f1"].values()])))
+    return max(scores, key=lambda amount: float(np.mean(scores[amount])))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -213,17 +237,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seen", type=Path, help="run folder of synth.py")
     parser.add_argument("--unseen", type=Path, help="run folder of synth.py with synth.pairs=unseen")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
-    parser.add_argument("--amount", type=float, default=1.0, help="augmentation.fraction")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args(arguments)
-    by_patient = REGIMES[options.regime].cross_validation is not None
     if options.amounts:
-        if not by_patient:
-            parser.error("amounts are compared by cross-validation within DS1: context or single.")
+        if not REGIMES[options.regime].amounts:
+            parser.error("context adds the amount of single.")
         content = compare_amounts(options.regime, options)
     else:
-        if options.seen is None or (by_patient and options.unseen is None):
+        if options.seen is None or (options.unseen is None and not options.regime.startswith("kaggle")):
             parser.error("--seen is missing, or --unseen of a regime of unseen patients.")
         content = study(options.regime, options)
     path = ROOT / "results" / f"{'amounts' if options.amounts else 'study'}_{options.regime}.json"

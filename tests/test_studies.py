@@ -119,12 +119,25 @@ def test_augmentations_are_compared_with_both_baselines() -> None:
 def test_the_augmentations_of_a_regime_are_valid_configurations(regime: str, tmp_path: Path) -> None:
     study = load_module(ROOT / "studies" / "augmentation.py")
     settings = study.REGIMES[regime]
-    arms = study.arms(settings, tmp_path, tmp_path if settings.cross_validation else None)
-    assert ("gan (unseen pairs)" in arms) == (settings.cross_validation is not None)
+    assert "gan (unseen pairs)" not in study.arms(settings, tmp_path, None)
+    arms = study.arms(settings, tmp_path, tmp_path)
     for overrides in arms.values():
         check_train(composed("train", *settings.base, *overrides))
-    if settings.cross_validation:
-        check_train(composed("train", *settings.cross_validation[0], "augmentation=fusion", "protocol.fold=1"))
+    if settings.folds:
+        check_train(composed("train", *settings.folds[0], "augmentation=fusion", "protocol.fold=1"))
+
+
+def test_the_chosen_amount_has_the_largest_mean_score_of_both_methods(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_module(ROOT / "studies" / "augmentation.py")
+    monkeypatch.setattr(study, "ROOT", tmp_path)
+    (tmp_path / "results").mkdir()
+    scores = {("none", 1.0): 0.9, ("oversample", 0.1): 0.6, ("fusion", 0.1): 0.6}
+    scores |= {("oversample", 1.0): 0.4, ("fusion", 1.0): 0.7}
+    rows = [{"method": name, "fraction": amount, "f1": {"N": f1, "F": f1}} for (name, amount), f1 in scores.items()]
+    (tmp_path / "results" / "amounts_single.json").write_text(json.dumps({"rows": rows}))
+    assert study.chosen_amount("single") == 0.1
 
 
 def test_each_replaced_property_is_that_of_the_real_beat() -> None:

@@ -93,18 +93,20 @@ def test_a_sweep_of_generators_ends_in_one_table(tmp_path: Path, cache_dir: Path
 
 
 @pytest.mark.parametrize(
-    ("frechet", "spread", "message"),
+    ("frechet", "spread", "best", "message"),
     [
-        ([3.0, 0.5, 0.6], 0.01, "collapsed: in its best epoch, 1"),
-        ([3.0, 1.0, 9.0], 1.0, "diverged after epoch 1: .* from 1 to 9"),
-        ([9.0, 4.0, 1.0], 1.0, "last epoch was the best by a wide margin"),
-        ([3.0, 1.0, 1.1, 1.05], 1.0, None),
-        ([float("nan")], 1.0, None),
-        ([], 1.0, None),
+        ([3.0, 0.5, 0.6], 0.01, 1, "collapsed: in its best epoch, 1"),
+        ([3.0, 1.0, 9.0], 1.0, 1, "diverged after epoch 1: .* from 1 to 9"),
+        ([9.0, 4.0, 1.0], 1.0, 2, "last epoch was the best by a wide margin"),
+        ([3.0, 1.0, 1.1, 1.05], 1.0, 1, None),
+        ([float("nan")], 1.0, None, None),
+        ([], 1.0, None, None),
     ],
 )
-def test_problems_of_a_fit_give_a_warning(frechet: list[float], spread: float, message: str | None) -> None:
-    warnings = fit_warnings({"val/frechet": frechet, "val/spread": [spread] * len(frechet)})
+def test_problems_of_a_fit_give_a_warning(
+    frechet: list[float], spread: float, best: int | None, message: str | None
+) -> None:
+    warnings = fit_warnings({"val/frechet": frechet, "val/spread": [spread] * len(frechet)}, best)
     assert [bool(re.search(message or "", warning)) for warning in warnings] == ([True] if message else [])
 
 

@@ -55,6 +55,11 @@ def check_synth(cfg: DictConfig) -> None:
                 "synth.pairs=unseen needs a generator that embeds records by their normal beats. Add "
                 "generator.embedding=normal_beats; lstm_gan does not have it."
             )
+    if cfg.generator.get("packed") and cfg.fit.batch_size % 2:
+        raise UserError(
+            f"fit.batch_size is {cfg.fit.batch_size}, but packed critics receive the beats of a batch in twos: use an "
+            "even number."
+        )
     for pair in cfg.fit.leave_out:
         if ":" not in pair:
             raise UserError(f"fit.leave_out has {pair}. Write a pair as CLASS:RECORD, such as V:119.")

@@ -802,6 +802,7 @@ class R3GANConfig(RecordGeneratorConfig):
     texture: float = key(
         0.1, "weight of the critic of fine detail in the generator's loss", at_least=0, at_most=1_000_000
     )
+    packed: bool = key(False, "the critics receive two beats of a class and record at a time")
 
 
 @dataclass

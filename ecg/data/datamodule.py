@@ -65,6 +65,8 @@ class BatchSampler(Sampler[Tensor]):
         world_size: number of processes.
         device: device of the indices.
         n_used: items of an epoch, the first of its order; None for all.
+        group: (n,) group of each beat, 0 or larger. The second half of a batch is then replaced by random beats of the
+            groups of the first half, in the same order. None for no groups. Needs `shuffle` and an even `batch_size`.
     """
 
     def __init__(
@@ -79,11 +81,12 @@ class BatchSampler(Sampler[Tensor]):
         world_size: int = 1,
         device: torch.device | None = None,
         n_used: int | None = None,
+        group: NDArray[np.int64] | None = None,
     ) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
         self.n_used = n if n_used is None else n_used
         self.weight = None if weight is None else weight / weight.sum()
-        self.rank, self.world_size, self.device = rank, world_size, device
+        self.rank, self.world_size, self.device, self.group = rank, world_size, device, group
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -103,9 +106,21 @@ class BatchSampler(Sampler[Tensor]):
             rng = np.random.default_rng([self.seed, self.epoch])
             sampled = rng.permutation(self.n) if self.weight is None else rng.choice(self.n, self.n, p=self.weight)
             order = torch.from_numpy(sampled)
-        own = order[: self.n_used][self.rank :: self.world_size].to(self.device)  # once an epoch, not once a batch
+        own = order[: self.n_used][self.rank :: self.world_size]
+        if self.group is not None:
+            own = self._paired(own, self.group, rng)
+        own = own.to(self.device)  # once an epoch, not once a batch
         for i in range(len(self)):
             yield own[i * self.batch_size : (i + 1) * self.batch_size]
+
+    def _paired(self, own: Tensor, group: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Replaces the second half of each batch, see `group`; a batch with an odd number of beats loses one."""
+        batches = own.numpy()[: len(self) * self.batch_size].reshape(len(self), -1)  # (n_batches, B)
+        first = batches[:, : batches.shape[1] // 2]
+        by_group, counts = np.argsort(group, kind="stable"), np.bincount(group)
+        start = counts.cumsum() - counts  # of each group in `by_group`
+        chosen = start[group[first]] + rng.integers(counts[group[first]])
+        return torch.from_numpy(np.concatenate([first, by_group[chosen]], axis=1).ravel())
 
 
 class BeatDataModule(pl.LightningDataModule):
@@ -127,6 +142,7 @@ class BeatDataModule(pl.LightningDataModule):
             `ecg.data.sequences`. A batch then has as many sequences as fill `batch_size` beats, at least one.
         rhythms: simulated rhythms of the training records and their copies; None for none. Needs context.
         eval_batch_size: validation and test beats per step.
+        paired: whether the second half of a training batch has beats of the same classes and records as the first.
 
     Attributes:
         labels: (n,) int64, index of each beat's class in the classes of the split, -1 for other classes.
@@ -151,12 +167,14 @@ class BeatDataModule(pl.LightningDataModule):
         context: int = 0,
         rhythms: Rhythms | None = None,
         eval_batch_size: int = 1024,
+        paired: bool = False,
     ) -> None:
         super().__init__()
         self.beats, self.split = beats, split
         self.source, self.window, self.protocol = source, window, protocol
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.class_power, self.context, self.rhythms = seed, class_power, context, rhythms
+        self.paired = paired
         self.labels = split.labels(beats)
         self.records, record = np.unique(beats.record, return_inverse=True)
         arrays = (beats.signal, beats.rr, self.labels, record.astype(np.int64))
@@ -201,6 +219,12 @@ class BeatDataModule(pl.LightningDataModule):
         weight: NDArray[np.float64] = (counts**self.class_power / counts.clip(1))[label]
         return weight
 
+    def _pair(self) -> NDArray[np.int64]:
+        """Returns the index of the class and record of each training beat (n_train,)."""
+        label, record = (column[self.train_positions] for column in (self.tensors.label, self.tensors.record))
+        pair: NDArray[np.int64] = (label * len(self.records) + record).numpy()
+        return pair
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Returns the training beats, in a new order each epoch."""
         if self.context:
@@ -222,6 +246,7 @@ class BeatDataModule(pl.LightningDataModule):
             self.batch_size if shuffle else self.eval_batch_size,
             shuffle=shuffle,
             weight=self._weight() if shuffle and self.class_power != 1 else None,
+            group=self._pair() if shuffle and self.paired else None,
         )
         return self._batches(dataset, sampler)
 

@@ -21,6 +21,7 @@ KERNEL = (1, 5)
 PADDING = (0, 2)
 PATCH = 2  # samples that the outermost layers process at once
 COARSEST = 8 * PATCH  # samples for each position at the coarsest level, after three further halvings
+SHIFT_TAPS = 8  # samples that a shifted sample depends on, next to its own
 OUTPUT_CHANNELS = 16  # of the generator at the full sampling rate
 
 
@@ -155,7 +156,8 @@ class ConvGenerator(nn.Module):
     """Generates the signal of a beat with convolutions, given its scalars.
 
     Most layers work at half of the sampling rate or less, where a step takes less time. The last two layers compute
-    pairs of samples and smooth the transitions between them.
+    pairs of samples and smooth the transitions between them. Then the signal is shifted by a random fraction of a
+    sample: the R peak of a real beat lies between two samples, and the steep samples next to it vary accordingly.
 
     Args:
         canvas: gives the shape of the beats.
@@ -175,7 +177,7 @@ class ConvGenerator(nn.Module):
         self.n_coarse = -(-canvas.n_times // COARSEST)  # samples at the coarsest level
         self.condition = Condition(n_classes, n_records, latent, beat_size)
         width = 4 * latent
-        n_inputs = 2 * latent + canvas.n_scalars
+        n_inputs = 2 * latent + canvas.n_scalars + 1
         self.mapping = nn.Sequential(nn.Linear(n_inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.start = nn.Linear(width, 4 * hidden * self.n_coarse)
         self.time1, self.time2 = FourierFeatures(4 * hidden, width), FourierFeatures(2 * hidden, width)
@@ -185,6 +187,7 @@ class ConvGenerator(nn.Module):
         self.patch = nn.Conv2d(hidden // 2, OUTPUT_CHANNELS * PATCH, KERNEL, padding=PADDING)
         self.noise_gain = nn.Linear(width, OUTPUT_CHANNELS)
         self.last = nn.Conv2d(OUTPUT_CHANNELS, canvas.n_channels, (1, 9), padding=(0, 4))
+        self.shift = nn.Linear(width, 1)
         self.interference = Interference(canvas.n_channels, canvas.n_times, width)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -192,7 +195,8 @@ class ConvGenerator(nn.Module):
         """Labels (B,), records (B,) -> canvases (B, C+E, T) that need not meet the constraints of the window."""
         z = torch.randn(len(label), self.latent, generator=rng, device=label.device)
         scalars = self.scalars(label, record, rng)  # (B, E)
-        w = self.mapping(torch.cat([z, self.condition(label, record), scalars], dim=1))  # (B, 4 latent)
+        phase = torch.rand(len(label), 1, generator=rng, device=label.device) - 0.5  # (B, 1) of a sample
+        w = self.mapping(torch.cat([z, self.condition(label, record), scalars, phase], dim=1))  # (B, 4 latent)
         x = self.start(w).reshape(len(label), 1, self.n_coarse, -1)  # (B, 1, T / 16, 4 hidden)
         x = x.permute(0, 3, 1, 2)  # (B, 4 hidden, 1, T / 16)
         x = self.block1(self.time1(x, w), w, rng)  # (B, 2 hidden, 1, T / 8)
@@ -200,9 +204,26 @@ class ConvGenerator(nn.Module):
         x = self.block3(x, w, rng)  # (B, hidden / 2, 1, T / 2)
         x = channels_to_time(self.patch(F.leaky_relu(x, 0.2, inplace=True)), PATCH)  # (B, 16, 1, T)
         x = torch.addcmul(x, self.noise_gain(w)[:, :, None, None], shared_noise(x, rng))
-        waveform = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0, : self.n_times]  # (B, C, T)
-        signal = waveform.float() + self.interference(w, rng)
+        waveform = self.last(F.leaky_relu(x, 0.2, inplace=True))[:, :, 0].float()  # (B, C, T'), T' >= T
+        shift = phase + self.shift(w).float().tanh() / 2  # (B, 1) in [-1, 1]
+        signal = shifted(waveform, shift, self.n_times) + self.interference(w, rng)
         return torch.cat([signal, scalars[:, :, None].expand(-1, -1, self.n_times)], dim=1)  # (B, E) -> (B, E, T)
+
+
+def shifted(x: Tensor, shift: Tensor, n_times: int) -> Tensor:
+    """Interpolates signals with a windowed sinc: (B, C, T'), shifts (B, 1) in [-1, 1] samples -> (B, C, n_times).
+
+    Sample i of the result is the signal at i + SHIFT_TAPS / 2 + shift. The last sample of the signal is repeated as
+    often as needed.
+    """
+    taps = torch.arange(SHIFT_TAPS + 1, device=x.device)
+    distance = taps - SHIFT_TAPS / 2 - shift  # (B, SHIFT_TAPS + 1)
+    window = torch.cos(math.pi * distance / (SHIFT_TAPS + 4)).square()  # near 0 at the outermost taps
+    kernel = torch.sinc(distance) * window
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)  # a constant signal stays the same
+    x = F.pad(x, (0, max(0, n_times + SHIFT_TAPS - x.shape[2])), mode="replicate")
+    neighbours = x[:, :, : n_times + SHIFT_TAPS].unfold(2, SHIFT_TAPS + 1, 1)  # (B, C, n_times, SHIFT_TAPS + 1)
+    return torch.einsum("bctk,bk->bct", neighbours, kernel)
 
 
 class ConvCritic(nn.Module):

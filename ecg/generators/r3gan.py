@@ -8,10 +8,12 @@ second one has a small weight in the generator's loss. Noise and hum are a hundr
 critic with a gradient penalty ignores them in the canvas, and ignores the rest if the texture is appended.
 
 The critics receive real and fake beats after the same differentiable random augmentation, since rare classes have only
-a few hundred beats.
+a few hundred beats. Packed critics receive two beats of a class and record at a time, so that they see how much the
+beats of a record vary.
 
 Source: Huang et al. 2024, NeurIPS, "The GAN is dead; long live the GAN!", arXiv:2501.05441.
 Source of the augmentation: Zhao et al. 2020, NeurIPS, arXiv:2006.10738.
+Source of packed critics: Lin et al. 2018, NeurIPS, "PacGAN: the power of two samples", arXiv:1712.04086.
 
 Input: labels (B,), records (B,). Output: canvases (B, C + E, T).
 """
@@ -42,6 +44,8 @@ class R3GAN(Generator):
         augment: standard deviation of scale and offset in the augmentation, in units of the canvas.
         max_shift: largest shift in the augmentation, in samples.
         texture: weight of the texture critic in the loss of the generator.
+        packed: whether the critics receive two beats at a time. The second half of a batch then has the classes and
+            records of the first half, in the same order.
     """
 
     update_order = ("critic", "generator")
@@ -60,10 +64,11 @@ class R3GAN(Generator):
         augment: float,
         max_shift: int,
         texture: float,
+        packed: bool,
     ) -> None:
         super().__init__()
         self.canvas, self.gamma, self.penalty_every = canvas, gamma, penalty_every
-        self.augment, self.max_shift = augment, max_shift
+        self.augment, self.max_shift, self.pack = augment, max_shift, 1 + packed
         self.weights = {"shape": 1.0, "texture": texture}  # of the critics in the loss of the generator
         beat_size = self.beat_size(canvas, embedding)
         self.generator = ConvGenerator(
@@ -72,7 +77,7 @@ class R3GAN(Generator):
 
         def critic(in_channels: int, hidden: int) -> ConvCritic:
             return ConvCritic(
-                in_channels=in_channels,
+                in_channels=self.pack * in_channels,
                 n_times=canvas.n_times,
                 n_classes=n_classes,
                 n_records=n_records,
@@ -123,9 +128,13 @@ class R3GAN(Generator):
         return {"shape": (real, fake), "texture": (self.canvas.texture(real), self.canvas.texture(fake))}
 
     def _scores(self, name: str, inputs: tuple[Tensor, Tensor], label: Tensor, record: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the scores (B,) of the real and of the fake input of a critic."""
-        real, fake = (self.critic[name](x, label, record).float() for x in inputs)
-        return real, fake
+        """Returns the scores (B / pack,) of the real and of the fake input of a critic."""
+        n = len(label) // self.pack
+        # (B, C', T) -> (B / pack, pack C', T); the parts of the batch have the same labels and records
+        real, fake = (torch.cat(x[: n * self.pack].split(n), dim=1) for x in inputs)
+        label, record = label[:n], record[:n]
+        critic = self.critic[name]
+        return critic(real, label, record).float(), critic(fake, label, record).float()
 
     def _augment(self, x: Tensor) -> Tensor:
         """Scales, offsets and shifts beats (B, C', T) at random, all channels alike.

@@ -156,6 +156,7 @@ WRONG_SYNTH = [
     (["synth.balance_to=X"], r"synth.balance_to has X"),
     (["fit.leave_out=[V]"], r"fit.leave_out has V. Write a pair as CLASS:RECORD"),
     (["fit.leave_out=['X:1']"], r"fit.leave_out has X. Valid classes"),
+    (["generator.packed=true", "fit.batch_size=33"], r"fit.batch_size is 33, but packed critics"),
     (["generator.hidden=12"], r"generator.hidden is 12. Valid values: .*a multiple of 8"),
     (["generator.lr=0"], r"generator.lr is 0"),
     (["data.window=kaggle", "data.leads=2"], r"data.leads is 2, which needs data.window=centered"),

@@ -47,6 +47,36 @@ def test_the_order_depends_on_seed_and_epoch_only() -> None:
     assert len({tuple(order(seed, epoch)) for seed in range(2) for epoch in range(3)}) == 6
 
 
+@settings(max_examples=50)
+@given(
+    group=st.lists(st.integers(0, 4), min_size=2, max_size=60),
+    half=st.integers(1, 20),
+    world=st.integers(1, 2),
+    epoch=st.integers(0, 3),
+)
+def test_the_halves_of_a_batch_have_the_same_groups(group: list[int], half: int, world: int, epoch: int) -> None:
+    n = len(group) * world
+    groups = np.array(group * world)
+    for rank in range(world):
+        sampler = BatchSampler(n, 2 * half, shuffle=True, seed=3, rank=rank, world_size=world, group=groups)
+        sampler.set_epoch(epoch)
+        batches = list(sampler)
+        assert len(batches) == len(sampler)
+        for batch in batches:
+            first, second = batch[: len(batch) // 2], batch[len(batch) // 2 :]
+            assert len(first) == min(half, len(group) // 2)
+            np.testing.assert_array_equal(groups[first], groups[second])
+
+
+def test_partners_are_all_beats_of_a_group() -> None:
+    sampler = BatchSampler(40, 40, shuffle=True, group=np.arange(40) % 2)
+    partners = set()
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        partners |= {int(i) for batch in sampler for i in batch[20:]}
+    assert partners == set(range(40))
+
+
 def test_loaders_return_the_beats_of_their_subset() -> None:
     beats = make_beats(8, {0: 6, 1: 3, 2: 3, 3: 3})
     split = make_split(beats, "NSVF")

@@ -16,6 +16,7 @@ N_CLASSES, N_RECORDS = 3, 4
 GENERATORS = variants("generator")
 for conv in ("wgan_gp", "r3gan", "rectified_flow"):
     GENERATORS[f"{conv} embedding=normal_beats"] = {**GENERATORS[conv], "embedding": "normal_beats"}
+GENERATORS["r3gan packed=true"] = {**GENERATORS["r3gan"], "packed": True}
 GENERATORS["rectified_flow guidance=2"] = {**GENERATORS["rectified_flow"], "guidance": 2.0}
 LABEL, RECORD = torch.arange(12) % N_CLASSES, torch.arange(12) % N_RECORDS
 
@@ -97,6 +98,23 @@ def test_r3gan_penalises_the_gradient_in_every_nth_update_of_the_critics() -> No
     real = generator.canvas.encode(make_signals("kaggle"))
     penalised = ["shape_r1" in generator.loss("critic", real, LABEL, RECORD, step) for step in (0, 2, 4, 6)]
     assert penalised == [True, False, True, False]
+
+
+def test_packed_critics_score_two_beats_together() -> None:
+    generator: R3GAN = make(
+        {**GENERATORS["r3gan"], "packed": True, "augment": 0.0, "max_shift": 0},
+        canvas=make_canvas("kaggle"),
+        n_classes=N_CLASSES,
+        n_records=N_RECORDS,
+    )
+    real = generator.canvas.encode(make_signals("kaggle"))
+    label, record = LABEL[:6].repeat(2), RECORD[:6].repeat(2)
+    scores = generator._scores("shape", (real, real), label, record)[0]
+    assert scores.shape == (6,)
+    changed = real.clone()
+    changed[7] = real[8]  # the partner of beat 1
+    different = generator._scores("shape", (changed, real), label, record)[0] != scores
+    assert different.tolist() == [False, True, False, False, False, False]
 
 
 @pytest.mark.parametrize("name", [name for name in GENERATORS if "normal_beats" in name])
