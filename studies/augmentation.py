@@ -46,7 +46,8 @@ ROOT = Path(__file__).parents[1]
 QUIET = ["logger=none", "trainer.enable_progress_bar=false", "n_bootstrap=10"]
 SCORES = ("macro_f1", "S", "V", "F")
 BASELINES = ("none", "oversample")
-SINGLE = ("data=mitbih", "trainer.max_epochs=4")
+# The window of experiment=inter_patient, so that one generator serves both regimes.
+SINGLE = ("data=mitbih", "data.leads=2", "data.before=0.35", "data.after=0.55", "trainer.max_epochs=4")
 
 
 @dataclass(frozen=True)

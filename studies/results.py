@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 TITLES = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 N_WORST = 10  # records in the table of mistakes
+SIGNIFICANT = 0.05
 # Overrides that depend on the machine.
 LOCAL = re.compile(r"paths\.|hydra\.|data\.dir|trainer\.enable_progress_bar")
 
@@ -278,6 +279,63 @@ def study_table() -> str:
             name = configuration["name"].removeprefix("augmentation=")
             cells.setdefault(name, [name]).extend([mean_points(test["macro_f1"]), *compared, mean_points(test["F"])])
     return "\n".join([*lines, *(row(line) for line in cells.values())])
+
+
+def regime_table(regime: str) -> str:
+    """A row for each augmentation: scores, and differences to both baselines with corrected p."""
+    content = json.loads((RESULTS / f"study_{regime}.json").read_text())
+    scores = {"macro_f1": "macro-F1", "S": "S", "V": "V", "F": "F"}
+    compared = {name: title for name, title in scores.items() if name != "V"}
+    differences = [f"{title} − {baseline}" for baseline in ("none", "oversample") for title in compared.values()]
+    lines = header(["augmentation"], [*scores.values(), *differences])
+    for name, of_arm in content["scores"].items():
+        cells = [points(mean_interval(np.array(of_arm[score]))) for score in scores]
+        for of_baseline in content["differences"][name].values():
+            cells += [difference_cell(of_baseline.get(score)) for score in compared]
+        lines.append(row([name, *cells]))
+    return "\n".join(lines)
+
+
+def difference_cell(difference: dict[str, Any] | None) -> str:
+    """A mean difference in points, with * for a corrected p below 0.05."""
+    if difference is None:
+        return "–"
+    text = f"{100 * difference['mean']:+.1f}".replace("-", "−")
+    return f"**{text}** *" if (difference["p"] or 1) < SIGNIFICANT else text
+
+
+def amounts_table() -> str:
+    """A row for each number of added beats: macro-F1 and F1 of each class, not of test beats."""
+    lines = header(["regime", "augmentation", "`augmentation.fraction`"], ["macro-F1", "S", "V", "F"])
+    for regime in ("single", "kaggle_10", "kaggle_1"):
+        for entry in json.loads((RESULTS / f"amounts_{regime}.json").read_text())["rows"]:
+            f1 = entry["f1"]
+            cells = [points_of(float(np.mean(list(f1.values())))), *(points_of(f1[name]) for name in "SVF")]
+            fraction = "–" if entry["method"] == "none" else f"{entry['fraction']:g}"
+            lines.append(row([regime, entry["method"], fraction, *cells]))
+    return "\n".join(lines)
+
+
+def causes_table() -> str:
+    """A row for each replaced property: discriminative score of each class, and the mean."""
+    scores = json.loads((RESULTS / "discriminator_causes.json").read_text())["scores"]
+    classes = list(next(iter(scores.values())))
+    lines = header(["replaced by that of the nearest real beat"], [*classes, "mean"])
+    for name, of_class in scores.items():
+        values = [of_class[each] for each in classes]
+        lines.append(row([name, *(f"{value:.2f}" for value in (*values, np.mean(values)))]))
+    return "\n".join(lines)
+
+
+def unseen_table() -> str:
+    """A row for each pair that was left out of the fit: distances to its real beats."""
+    pairs = json.loads((RESULTS / "unseen_pairs.json").read_text())["pairs"]
+    columns = list(dict.fromkeys(name for pair in pairs.values() for name in pair["frechet"]))
+    lines = header(["pair"], ["beats", *columns])
+    for name, pair in pairs.items():
+        cells = [f"{pair['frechet'][each]:.2f}" if each in pair["frechet"] else "–" for each in columns]
+        lines.append(row([name, str(pair["n"]), *cells]))
+    return "\n".join(lines)
 
 
 def detectors_table() -> str:
