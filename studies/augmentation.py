@@ -74,6 +74,8 @@ IN_CONTEXT = ("augmentation.balance_to=S",)
 TRANSFORMS = tuple(
     f"augmentation.transforms.{setting}" for setting in ("white_noise.snr=20", "wander.snr=10", "scale.limit=0.1")
 )
+# Without validation beats, so that the generator may be fitted on all patients.
+ALL_OF_DS1 = ("protocol=inter_patient", "protocol.validation_fraction=0")
 DS1_FOLDS = (
     "protocol=patient_kfold",
     "protocol.n_folds=5",
@@ -85,7 +87,7 @@ DS1_FOLDS = (
 KAGGLE = ("data=mitbih", "protocol=kaggle", "callbacks.patience=null")
 REGIMES = {
     "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, (), None),
-    "single": Regime((*SINGLE, "protocol=inter_patient"), TRANSFORMS, (0.3, 1.0), ((*SINGLE, *DS1_FOLDS), 5)),
+    "single": Regime((*SINGLE, *ALL_OF_DS1), TRANSFORMS, (0.3, 1.0), ((*SINGLE, *DS1_FOLDS), 5)),
     **{
         f"kaggle_{percent}": Regime(
             (
@@ -112,12 +114,12 @@ def arms(regime: Regime, seen: Path, unseen: Path | None) -> dict[str, list[str]
         "smote": ["augmentation=smote"],
         "waveform": ["augmentation=oversample", *regime.transforms],
         "fusion": ["augmentation=fusion"],
-        "gan (seen pairs)": gan,
+        "gan_seen": gan,
     }
     if unseen:
         gan = ["augmentation=gan", f"augmentation.beats={unseen.resolve()}"]
-        made["gan (unseen pairs)"] = gan
-    return made | {"gan and fusion": [*gan, "augmentation.balance.fusion=0.5"]}
+        made["gan_unseen"] = gan
+    return made | {"gan_and_fusion": [*gan, "augmentation.balance.fusion=0.5"]}
 
 
 def run_jobs(jobs: Iterable[tuple[Path, Sequence[str]]], n_jobs: int) -> None:

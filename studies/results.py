@@ -16,6 +16,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,20 +268,6 @@ def generators_table() -> str:
     return "\n".join([*lines, row(["minutes of the fit", "", *minutes])])
 
 
-def study_table() -> str:
-    """Single beats of the Kaggle split, by an earlier version: a row for each augmentation."""
-    columns = ["macro-F1", "difference", "claim", "F"]
-    lines = header(["augmentation"], [*columns, *(f"{name}, a tenth" for name in columns)])
-    cells: dict[str, list[str]] = {}
-    for regime in ("all", "scarce"):
-        for configuration in json.loads((RESULTS / f"study_{regime}.json").read_text())["configurations"]:
-            difference, test = (configuration["difference"] or {}).get("test"), configuration["test"]
-            compared = [mean_points(difference, sign=True), difference["claim"]] if difference else ["–", "–"]
-            name = configuration["name"].removeprefix("augmentation=")
-            cells.setdefault(name, [name]).extend([mean_points(test["macro_f1"]), *compared, mean_points(test["F"])])
-    return "\n".join([*lines, *(row(line) for line in cells.values())])
-
-
 def regime_table(regime: str) -> str:
     """A row for each augmentation: scores, and differences to both baselines with corrected p."""
     content = json.loads((RESULTS / f"study_{regime}.json").read_text())
@@ -307,7 +294,7 @@ def difference_cell(difference: dict[str, Any] | None) -> str:
 def amounts_table() -> str:
     """A row for each number of added beats: macro-F1 and F1 of each class, not of test beats."""
     lines = header(["regime", "augmentation", "`augmentation.fraction`"], ["macro-F1", "S", "V", "F"])
-    for regime in ("single", "kaggle_10", "kaggle_1"):
+    for regime in ("single", "kaggle_1"):
         for entry in json.loads((RESULTS / f"amounts_{regime}.json").read_text())["rows"]:
             f1 = entry["f1"]
             cells = [points_of(float(np.mean(list(f1.values())))), *(points_of(f1[name]) for name in "SVF")]
@@ -398,8 +385,6 @@ def options_table() -> str:
 
 TABLES = {
     "options": options_table,
-    "generators": generators_table,
-    "study": study_table,
     "costs": costs,
 }
 
@@ -416,10 +401,19 @@ ACCURACY_TABLES = {
     "errors": errors_table,
     "commands": commands,
 }
+REGIMES = ("single", "context", "kaggle_1")
+SYNTHESIS_TABLES = {
+    "generators": generators_table,
+    "causes": causes_table,
+    "unseen": unseen_table,
+    "amounts": amounts_table,
+    **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},
+}
 DOCUMENTS = {
     ROOT / "README.md": {**TABLES, "ds2": ds2_table, "kaggle": kaggle_table},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
     ROOT / "docs" / "detectors.md": {"detectors": detectors_table},
+    ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
 }
 
 

@@ -6,7 +6,7 @@
 Each pair that was left out of the fit is drawn, and compared with its real beats by the Fréchet distance in the
 features of a classifier. The same distance is given for beats that could be used instead: beats of the class of other
 training records, sums of N and V beats of the record (class F), and other real beats of the pair, which no generator
-can surpass. The result is results/unseen_pairs.json.
+can surpass. The result is results/unseen_pairs.json, and docs/synthesis/unseen_pairs.png shows the beats.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from ecg.data.datamodule import BeatDataModule
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.distances import frechet
 from ecg.evaluation.networks import embed, fit_classifier
-from ecg.files import write_json
+from ecg.files import atomic_write, write_json
+from ecg.reports.synthesis_plots import unseen_pairs
 from ecg.synthesis import read_generator
 
 ROOT = Path(__file__).parents[1]
 MOST = 1000  # beats that are compared
+N_SHOWN = 4  # normal beats of a pair in the figure
 
 
 def compared_beats(pair: str, data: BeatDataModule, drawn: BeatSet, rng: np.random.Generator) -> dict[str, BeatSet]:
@@ -85,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder of synth.py")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "unseen_pairs.json")
+    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "synthesis" / "unseen_pairs.png")
     options = parser.parse_args(arguments)
     register()
     cfg = load_config(options.run, SynthConfig)
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classes, rng = data.split.classes, np.random.default_rng(0)
     training = build.beat_set(data, data.split.train)
     network = fit_classifier(training, len(classes), build.evaluation_settings(cfg, data))
-    rows = {}
+    rows, shown = {}, {}
     for pair in cfg.fit.leave_out:
         name, record = pair.split(":")
         weight = torch.zeros_like(synthesizer.record_counts)
@@ -100,9 +103,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         label = torch.full((MOST,), classes.index(name))
         signal = torch.cat([drawn.signal for drawn in synthesizer.draw(label, 0, weight)])
         drawn = BeatSet(signal.numpy(), label.numpy())
-        rows[pair] = evaluate_pair(network, compared_beats(pair, data, drawn, rng))
+        sets = compared_beats(pair, data, drawn, rng)
+        normal = build.beat_set(
+            data, np.flatnonzero((data.beats.record == record) & (data.labels == classes.index("N")))
+        )
+        shown[pair] = (normal.sample(N_SHOWN, rng), drawn, sets["real"])
+        rows[pair] = evaluate_pair(network, sets)
     generator = OmegaConf.to_container(cfg.generator, resolve=True, enum_to_str=True)
     write_json(options.out, {"generator": generator, "pairs": rows})
+    options.figure.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(options.figure) as temporary:
+        unseen_pairs(shown, classes).savefig(temporary, dpi=110, format="png")
     print(options.out)
 
 

@@ -119,7 +119,7 @@ def test_augmentations_are_compared_with_both_baselines() -> None:
 def test_the_augmentations_of_a_regime_are_valid_configurations(regime: str, tmp_path: Path) -> None:
     study = load_module(ROOT / "studies" / "augmentation.py")
     settings = study.REGIMES[regime]
-    assert "gan (unseen pairs)" not in study.arms(settings, tmp_path, None)
+    assert "gan_unseen" not in study.arms(settings, tmp_path, None)
     arms = study.arms(settings, tmp_path, tmp_path)
     for overrides in arms.values():
         check_train(composed("train", *settings.base, *overrides))

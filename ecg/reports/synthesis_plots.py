@@ -188,6 +188,26 @@ def gallery(samples: Gallery, classes: Sequence[str]) -> Figure:
     return style_figure(figure)
 
 
+def unseen_pairs(pairs: Mapping[str, tuple[BeatSet, BeatSet, BeatSet]], classes: Sequence[str]) -> Figure:
+    """Draws the first beats of pairs that a generator has not seen, one row per pair.
+
+    Args:
+        pairs: by name, the normal beats of the record, the generated beats, and the real beats of the pair.
+        classes: names of the classes.
+    """
+    columns = {"normal beats of the record": INK, "generated": "", "real beats, left out of the fit": INK}
+    figure, grid = _grid(len(pairs), len(columns) * N_EACH, 1.1, share="row")
+    for row, (name, parts) in zip(grid, pairs.items(), strict=True):
+        for k, (beats, colour) in enumerate(zip(parts, columns.values(), strict=True)):
+            for axes, beat, label in zip(row[k * N_EACH :], beats.signal[:N_EACH, :1], beats.label, strict=False):
+                _draw(axes, beat, colour or class_colour(classes[label]))
+        row[0].set_ylabel(name, rotation=0, fontweight="bold", ha="right", va="center")
+    _remove_frames(figure)
+    for k, text in enumerate(columns):
+        grid[0, k * N_EACH].set_title(text, loc="left")
+    return style_figure(figure)
+
+
 def gates(fidelity: Fidelity) -> Figure:
     """Draws how far each gate is passed or failed, by the synthetic beats and by the controls that must fail it.
 

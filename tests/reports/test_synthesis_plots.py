@@ -88,3 +88,13 @@ def test_passed_gates_are_on_the_right_of_failed_ones_and_of_their_controls() ->
     f1 = next(y for y, gate in enumerate(GATES) if gate.measure == "tstr_macro_f1")
     assert of_gate[f1]["o"] == [1.0]
     assert of_gate[f1]["x"][0] == pytest.approx(0.2 / 0.5 / 0.95)
+
+
+def test_a_row_of_unseen_pairs_has_normal_generated_and_real_beats() -> None:
+    normal, drawn, real = (make_beat_set(seed=seed).take(np.arange(6)) for seed in range(3))
+    grid = np.array(plots.unseen_pairs({"V:1": (normal, drawn, real), "S:2": (drawn, real, normal)}, CLASSES).axes)
+    row = grid.reshape(2, -1)[0]
+    assert len(row) == 3 * plots.N_EACH
+    lines = [axes.lines[0].get_ydata() for axes in row]
+    expected = np.concatenate([beats.signal[: plots.N_EACH, 0] for beats in (normal, drawn, real)])
+    np.testing.assert_array_equal(lines, expected)
