@@ -247,6 +247,10 @@ def evaluate_generator(
         "epochs": len(history.get("epoch", [])),
         "best_epoch": best,
         "steps": trainer.global_step,
+        "parameters": {
+            player: sum(p.numel() for p in getattr(synthesizer.generator, player).parameters())
+            for player in synthesizer.players
+        },
         "seconds": round(seconds, 1),
         "resumed": bool(cfg.resume),  # the seconds are then those since the resume
         "precision": str(trainer.precision),

@@ -256,7 +256,7 @@ def generators_table() -> str:
     """A column for each generator: gates on the test beats, and the time of the fit."""
     runs = read_runs("kaggle")
     chosen = [dict(override.split("=", 1) for override in run.overrides) for run in runs]
-    names = [f"{overrides['generator']}, {overrides['trainer.max_epochs']} epochs" for overrides in chosen]
+    names = [f"{overrides.get('generator', 'r3gan')}, {overrides['trainer.max_epochs']} epochs" for overrides in chosen]
     lines = header(["on the test beats", "required"], names)
     fidelities = [run.fidelity for run in runs]
     for i, gate in enumerate(fidelities[0].gates):
@@ -264,8 +264,10 @@ def generators_table() -> str:
         gates = [fidelity.gates[i] for fidelity in fidelities]
         assert all((g.measure, g.class_name) == (gate.measure, gate.class_name) for g in gates)
         lines.append(row([title, gate.bound, *(f"{g.reached:.2f} {'✓' if g.passed else '✗'}" for g in gates)]))
-    minutes = [f"{run.content['fidelity']['fit']['seconds'] / 60:.0f}" for run in runs]
-    return "\n".join([*lines, row(["minutes of the fit", "", *minutes])])
+    fits = [run.content["fidelity"]["fit"] for run in runs]
+    lines.append(row(["minutes of the fit", "", *(f"{fit['seconds'] / 60:.0f}" for fit in fits)]))
+    lines.append(row(["device, precision", "", *(f"{fit['device']}, {fit['precision']}" for fit in fits)]))
+    return "\n".join(lines)
 
 
 def regime_table(regime: str) -> str:
@@ -402,7 +404,7 @@ ACCURACY_TABLES = {
     "commands": commands,
 }
 REGIMES = ("single", "context", "kaggle_1")
-SYNTHESIS_TABLES = {
+SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "generators": generators_table,
     "causes": causes_table,
     "unseen": unseen_table,

@@ -53,7 +53,9 @@ def test_the_set_records_the_beats_it_was_fitted_on(fit: Path) -> None:
 
 @pytest.mark.slow
 def test_beats_are_evaluated_on_validation_and_test_beats(fit: Path) -> None:
-    subsets = json.loads((fit / "fidelity.json").read_text())["subsets"]
+    content = json.loads((fit / "fidelity.json").read_text())
+    assert content["fit"]["parameters"].keys() == {"critic", "generator"}
+    subsets = content["subsets"]
     for subset in ("validation", "test"):
         assert subsets[subset]["counts"]["synthetic"] == dict.fromkeys("NSVFQ", 40)
         assert len(subsets[subset]["gates"]) >= 6  # the gates of S and F need twenty held-out beats
