@@ -47,7 +47,7 @@ def beats(
 @app.command()
 def predict(
     recordings: Annotated[list[Path], typer.Argument(help="WFDB records, or files .edf, .csv, .npy or .parquet.")],
-    model: Annotated[Path, typer.Option(help="Run folder of train.py.")],
+    model: Annotated[str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: that of each recording.")] = None,
     lead: Annotated[
         str | None, typer.Option(help="Lead with the R peaks; default: lead II by name, else the first.")
@@ -65,16 +65,16 @@ def predict(
     """
     with user_errors():
         from ecg.data.recording_files import read_recording
-        from ecg.prediction import compare_with_annotations, load_run, write_predictions
+        from ecg.prediction import compare_with_annotations, load_classifier, write_predictions
 
-        classifier, comparisons = load_run(model), []
+        classifier, comparisons = load_classifier(model), []
         for path in recordings:
             recording = read_recording(path, sfreq=sfreq, lead=lead, annotator=reference)
-            table = classifier.predict(recording)
+            table = classifier.predict_recording(recording)
             if reference:
                 comparisons.append(compare_with_annotations(table, recording, classifier.classes))
             counts = ", ".join(f"{name} {(table['class'] == name).sum():,}" for name in classifier.classes)
-            details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": model.name}
+            details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": Path(model).name}
             written = write_predictions(
                 table, recording, classifier.classes, details, out or path.parent, overwrite=overwrite
             )
@@ -83,6 +83,61 @@ def predict(
                 typer.echo(f"  {result}")
         if comparisons:
             _print_comparison(sum(comparisons[1:], comparisons[0]))
+
+
+@app.command()
+def models() -> None:
+    """Lists the released models, which are part of the package."""
+    with user_errors():
+        from ecg.pretrained import model_card, released_models
+
+        for name, path in released_models().items():
+            typer.echo(f"{name} ({path.stat().st_size / 1e6:.1f} MB): {model_card(name).splitlines()[2]}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of train.py or synth.py.")],
+    out: Annotated[Path, typer.Argument(help="File NAME.safetensors.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize."""
+    with user_errors():
+        from ecg.prediction import export_classifier
+        from ecg.pretrained import SUFFIX
+        from ecg.sampling import export_generator
+        from ecg.synthesis import FITTED
+
+        if out.suffix != SUFFIX:
+            raise UserError(f"{out} does not end in {SUFFIX}.")
+        if out.exists() and not overwrite:
+            raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
+        export_run = export_generator if (run / FITTED).is_file() else export_classifier
+        export_run(run, out)
+        typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def synthesize(
+    out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
+    name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
+    n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
+    model: Annotated[
+        str, typer.Option(help="Released model (ecg models), run folder of synth.py, or model file.")
+    ] = "r3gan",
+    record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Draws synthetic beats of a class. They are no recorded beats, and must not be used as such."""
+    with user_errors():
+        from ecg.sampling import load_generator, write_beats
+
+        if out.exists() and not overwrite:
+            raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
+        generator = load_generator(model)
+        write_beats(generator.sample(name, n, seed=seed, record=record), name, generator.fitted.padded, out)
+        typer.echo(f"{out}: {n:,} beats of class {name}, {generator.fitted.sfreq:g} Hz")
 
 
 @app.command()

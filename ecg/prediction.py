@@ -6,12 +6,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import wfdb
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 from scipy import signal as dsp
 from scipy.special import softmax
 
@@ -23,12 +25,15 @@ from ecg.data.aami import CLASSES, labels_from_symbols
 from ecg.data.beats import Beats
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
+from ecg.data.recording_files import recording_of_array
 from ecg.data.window import Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.beat_matching import Comparison, compare_beats
 from ecg.files import atomic_write
+from ecg.model_files import read_model_file, write_model_file
 from ecg.models.network import Network
+from ecg.pretrained import find_model
 from ecg.reports.recording_report import RecordingReport, write_recording_report
 
 AT_ONCE = 1024  # single beats
@@ -63,7 +68,13 @@ class BeatClassifier:
     recentre: float | None
     vote: bool
 
-    def predict(self, recording: Recording) -> pd.DataFrame:
+    def predict(
+        self, signal: NDArray[Any], sfreq: float, leads: Sequence[str] | None = None, lead: str | None = None
+    ) -> pd.DataFrame:
+        """Returns a row for each beat of a signal; see `predict_recording` and `recording_of_array`."""
+        return self.predict_recording(recording_of_array(signal, sfreq, leads, lead))
+
+    def predict_recording(self, recording: Recording) -> pd.DataFrame:
         """Returns a row for each beat, in order.
 
         Columns: `sample` and `time` (s) of the R peak, `rr` (s, from the beat before; NaN for the first), `class`, and
@@ -109,24 +120,59 @@ class BeatClassifier:
         return probability
 
 
-def load_run(folder: Path) -> BeatClassifier:
-    """Returns the classifier in a run folder of train.py.
+def load_classifier(model: str | Path) -> BeatClassifier:
+    """Returns a fitted classifier.
+
+    Args:
+        model: name of a released model, a run folder of train.py, or a model file.
+
+    Raises:
+        UserError: there is no such model, it is not a classifier, or a file is damaged.
+    """
+    path = find_model(model)
+    if path.is_dir():
+        return _classifier(*_fitted_network(path))
+    file = read_model_file(path)
+    if file.kind != "classifier":
+        raise UserError(f"{path} is a {file.kind}, not a classifier.")
+    network = _network(file.config)
+    file.load_into(network)
+    return _classifier(file.config, network)
+
+
+def export_classifier(folder: Path, path: Path) -> None:
+    """Writes the classifier of a run folder to a model file.
 
     Raises:
         UserError: the folder holds no fitted classifier, or a file is damaged.
     """
+    cfg, network = _fitted_network(folder)
+    write_model_file(path, "classifier", cfg, network.state_dict(), {})
+
+
+def _fitted_network(folder: Path) -> tuple[DictConfig, Network]:
+    """The configuration and the network of a run folder."""
     cfg = load_config(folder, TrainConfig)
     path = Path(cfg.checkpoint or folder) / "checkpoints" / "best.ckpt"  # a run with `checkpoint` fits nothing
     if not path.is_file():
         raise UserError(f"{folder} holds no fitted classifier: {path} is missing.")
-    window, classes, prediction = build.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
-    if prediction.temperature is None or prediction.logit_adjustment:
+    if cfg.prediction.temperature is None or cfg.prediction.logit_adjustment:
         raise UserError(
             f"The run in {folder} chose its temperature or logit adjustment on validation beats. Evaluate it with "
             "checkpoint=RUN_DIR and numbers for prediction.temperature and prediction.shifts, and use that run."
         )
-    network = build.network(cfg, window, classes)
+    network = _network(cfg)
     load_network(path, network)
+    return cfg, network
+
+
+def _network(cfg: DictConfig) -> Network:
+    """The network of a configuration, with random weights."""
+    return build.network(cfg, build.window(cfg), tuple(cfg.protocol.classes))
+
+
+def _classifier(cfg: DictConfig, network: Network) -> BeatClassifier:
+    window, classes, prediction = build.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
     return BeatClassifier(
         network.eval(),
         window,

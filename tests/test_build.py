@@ -23,6 +23,7 @@ from ecg.training_memory import PROBE, require_step_memory
 NEEDS_MORE = {
     ("protocol", "kaggle"),
     ("protocol", "cross_database"),
+    ("protocol", "all_records"),
     ("augmentation", "gan"),
     ("augmentation/balance", "gan"),
 }

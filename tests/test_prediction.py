@@ -19,7 +19,7 @@ from ecg.data.aami import labels_from_symbols
 from ecg.data.recording import Recording
 from ecg.data.simulated import Simulated
 from ecg.data.window import KaggleWindow
-from ecg.prediction import BeatClassifier, bridge, load_run
+from ecg.prediction import BeatClassifier, bridge, load_classifier
 
 CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "protocol.classes=[N,S,V,F]"]
 
@@ -35,7 +35,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def model(fitted: Path) -> BeatClassifier:
-    return load_run(fitted)
+    return load_classifier(fitted)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def predict(model: Path, *arguments: object) -> Result:
 
 
 def test_the_beats_of_a_recording_are_found_and_classified(model: BeatClassifier, recording: Recording) -> None:
-    table = model.predict(recording)
+    table = model.predict_recording(recording)
     true = recording.sample[labels_from_symbols(recording.symbol) >= 0]
     distance = np.abs(table["sample"].to_numpy()[:, None] - true).min(axis=1)
     assert (distance < 0.05 * recording.sfreq).mean() > 0.97
@@ -64,12 +64,12 @@ def test_the_beats_of_a_recording_are_found_and_classified(model: BeatClassifier
 
 def test_annotations_of_the_recording_are_not_used(model: BeatClassifier, recording: Recording) -> None:
     without = replace(recording, sample=recording.sample[:0], symbol=recording.symbol[:0])
-    pd.testing.assert_frame_equal(model.predict(recording), model.predict(without))
+    pd.testing.assert_frame_equal(model.predict_recording(recording), model.predict_recording(without))
 
 
 def test_the_unit_of_the_signal_does_not_matter(model: BeatClassifier, recording: Recording) -> None:
     in_mv = replace(recording, signal=recording.signal / 200 - 5)
-    assert model.predict(in_mv)["class"].tolist() == model.predict(recording)["class"].tolist()
+    assert model.predict_recording(in_mv)["class"].tolist() == model.predict_recording(recording)["class"].tolist()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
@@ -77,7 +77,7 @@ def test_a_part_without_contact_has_no_beats(model: BeatClassifier, recording: R
     signal = recording.signal.astype(np.float64)
     gap = slice(round(30 * recording.sfreq), round(50 * recording.sfreq))
     signal[:, gap] = value
-    time = model.predict(replace(recording, signal=signal))["time"]
+    time = model.predict_recording(replace(recording, signal=signal))["time"]
     assert not ((time > 30) & (time < 50)).any()
     assert (time < 30).sum() > 20
     assert (time > 50).sum() > 40
@@ -85,14 +85,14 @@ def test_a_part_without_contact_has_no_beats(model: BeatClassifier, recording: R
 
 def test_a_recording_of_one_lead_is_predicted(model: BeatClassifier, recording: Recording) -> None:
     one = replace(recording, signal=recording.signal[:1], leads=recording.leads[:1])
-    assert len(model.predict(one)) > 50
+    assert len(model.predict_recording(one)) > 50
 
 
 @pytest.mark.parametrize("signal", [np.zeros((1, 5000)), np.full((1, 5000), np.nan), np.ones((1, 3))])
 def test_a_recording_without_beats_is_refused(model: BeatClassifier, signal: np.ndarray) -> None:
     none = np.empty(0, np.int64)
     flat = Recording("r", "r", 250.0, ("II",), signal, none, none.astype(str), "II")
-    assert error_message(lambda: model.predict(flat)).startswith("r has 0 detected beats in lead II.")
+    assert error_message(lambda: model.predict_recording(flat)).startswith("r has 0 detected beats in lead II.")
 
 
 def test_gaps_are_straight_lines() -> None:

@@ -148,7 +148,7 @@ def _check_protocol(cfg: DictConfig) -> None:
         raise UserError(f"data={data.name} holds beats of the window kaggle only. Use data=mitbih for another window.")
     if protocol.get("test") == data.name:
         raise UserError(
-            f"protocol=cross_database trains and tests on data={data.name}. Choose another protocol.test, or "
+            f"protocol={protocol.name} trains and tests on data={data.name}. Choose another protocol.test, or "
             "protocol=inter_patient."
         )
     if protocol.get("test") == "wfdb" and protocol.test_dir is None:

@@ -249,6 +249,22 @@ class CrossDatabaseConfig(ProtocolConfig):
 
 
 @dataclass
+class AllRecordsConfig(CrossDatabaseConfig):
+    """Training on all records of `data` and of a second database, for weights that are released."""
+
+    needs_patients: ClassVar[bool] = False
+
+    _target_: str = "ecg.data.protocols.all_records.AllRecords"
+    name: str = key("all_records", "name of the option")
+    classes: list[str] = key(["N", "S", "V", "F"], "classes that take part")
+    validation_fraction: float = key(
+        0.0, "fraction of the training beats for validation; 0: none", at_least=0, at_most=0.5
+    )
+    test: str = key("svdb", "the second database, or wfdb for a folder of records", choices=(*DATABASES, "wfdb"))
+    test_fraction: float = key(0.01, "fraction of the beats of each class for the test", at_least=0.01, at_most=0.9)
+
+
+@dataclass
 class RandomConfig(ProtocolConfig):
     """A random fraction of the beats of each class is the test subset. Patients are in all subsets."""
 
@@ -898,6 +914,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "inter_patient": InterPatientConfig,
         "patient_kfold": PatientKFoldConfig,
         "cross_database": CrossDatabaseConfig,
+        "all_records": AllRecordsConfig,
         "random": RandomConfig,
     },
     "augmentation/balance": {

@@ -64,19 +64,23 @@ def read_config(folder: Path) -> DictConfig:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder} is not a run folder: {CONFIG} is missing.")
-    content = read_yaml(path, Any, REPEAT)
+    return _plain_config(read_yaml(path, Any, REPEAT), str(path), folder)
+
+
+def _plain_config(content: Any, origin: str, folder: Path) -> DictConfig:
+    """The configuration with the content of a file, with paths of inputs relative to a folder made absolute."""
     if not isinstance(content, dict) or not content:
-        raise UserError(f"{path} is damaged: it holds no keys. {REPEAT}")
+        raise UserError(f"{origin} is damaged: it holds no keys. {REPEAT}")
     for key, value in _values(content, ""):
         if isinstance(value, str) and "${" in value:
-            raise UserError(f"{path} holds an interpolation: {key}={value}. A stored configuration has plain values.")
+            raise UserError(f"{origin} holds an interpolation: {key}={value}. A stored configuration has plain values.")
     try:
         stored = OmegaConf.create(content)
         for key in INPUTS:
             if isinstance(value := OmegaConf.select(stored, key), str):
                 OmegaConf.update(stored, key, os.path.normpath(folder.absolute() / Path(value).expanduser()))
     except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"{path} is damaged: {one_line(error)}. {REPEAT}") from error
+        raise UserError(f"{origin} is damaged: {one_line(error)}. {REPEAT}") from error
     return stored
 
 
@@ -92,12 +96,30 @@ def load_config(folder: Path, root: type) -> DictConfig:
     Raises:
         UserError: the folder holds no valid configuration, or the configuration names another class.
     """
-    stored, targets = read_config(folder), schema_targets()
+    remedy = f"To continue your own run, repeat its command with hydra.run.dir={folder} added."
+    return _typed(read_config(folder), root, str(folder / CONFIG), remedy)
+
+
+def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
+    """The configuration in a model file, with the types of the schema; see `load_config`.
+
+    Args:
+        content: the stored configuration.
+        root: schema of the program, TrainConfig or SynthConfig.
+        path: the model file.
+
+    Raises:
+        UserError: the configuration is invalid, or names another class.
+    """
+    return _typed(_plain_config(content, str(path), path.parent), root, str(path), "")
+
+
+def _typed(stored: DictConfig, root: type, origin: str, remedy: str) -> DictConfig:
+    targets = schema_targets()
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
         if key.endswith(TARGET) and value not in targets:
             raise UserError(
-                f"{folder / CONFIG} has {key}={value}, a class outside this package, which is not created from a run "
-                f"folder. To continue your own run, repeat its command with hydra.run.dir={folder} added."
+                f"{origin} has {key}={value}, a class outside this package, which is not created from a file. {remedy}"
             )
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
@@ -109,12 +131,12 @@ def load_config(folder: Path, root: type) -> DictConfig:
                 OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
     content: Any = OmegaConf.to_container(stored, resolve=False)
     if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
-        raise UserError(f"{folder / CONFIG} is damaged, or was written by another version: {missing[0]} is missing.")
+        raise UserError(f"{origin} is damaged, or was written by another version: {missing[0]} is missing.")
     try:
         merged = OmegaConf.merge(typed, stored)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{folder / CONFIG} does not match the schema of this version: {reason}.") from error
+        raise UserError(f"{origin} does not match the schema of this version: {reason}.") from error
     assert isinstance(merged, DictConfig)
     return merged
 

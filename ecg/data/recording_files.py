@@ -6,7 +6,7 @@ lead; a NumPy file has an array (n_samples,) or (n_leads, n_samples). These thre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,50 @@ def read_recording(
     return _with_lead(recording, path, sfreq, lead)
 
 
+def recording_of_array(
+    signal: NDArray[Any], sfreq: float, leads: Sequence[str] | None = None, lead: str | None = None
+) -> Recording:
+    """Returns an array as a recording.
+
+    Args:
+        signal: (n_samples,) or (n_leads, n_samples), in any unit; NaN where a lead has no contact.
+        sfreq: sampling rate in Hz.
+        leads: names of the leads; None for "lead 1" and so on.
+        lead: the lead that beats are detected in; None for lead II by name, else the first.
+
+    Raises:
+        UserError: the array, the rate or the names are not valid.
+    """
+    values, (low, high) = np.asarray(signal), SFREQ_RANGE
+    if values.ndim not in (1, 2) or values.dtype.kind not in "iuf" or not values.size:
+        raise UserError(
+            f"The signal is {values.dtype} {values.shape}. Valid: numbers (n_samples,) or (n_leads, n_samples)."
+        )
+    values = np.atleast_2d(values).astype(np.float64)
+    names = tuple(leads) if leads is not None else _numbered(len(values))
+    if len(values) > MOST_LEADS:
+        raise UserError(f"The signal has {len(values)} leads. Valid: at most {MOST_LEADS}, as (n_leads, n_samples).")
+    if len(names) != len(values) or len(set(names)) < len(names):
+        raise UserError(f"The leads are {', '.join(names)}, but {len(values)} different names are needed.")
+    if not low <= sfreq <= high:
+        raise UserError(f"sfreq is {sfreq:g}. Valid rates: {low:g} to {high:,g} Hz.")
+    if lead is not None and lead not in names:
+        raise UserError(f"There is no lead {lead}. The leads: {', '.join(names)}.")
+    none = np.empty(0, np.int64)
+    recording = Recording("recording", "recording", float(sfreq), names, values, none, none.astype(np.str_))
+    return replace(recording, preferred_lead=lead or _preferred(names))
+
+
+def _numbered(n_leads: int) -> tuple[str, ...]:
+    return tuple(f"lead {i + 1}" for i in range(n_leads))
+
+
+def _preferred(names: Sequence[str]) -> str:
+    """The lead that beats are detected in by default: lead II by name, else the first."""
+    by_name = {name.upper(): name for name in reversed(names)}
+    return next((by_name[name] for name in PREFERRED_LEADS if name in by_name), names[0])
+
+
 def _with_lead(recording: Recording, path: Path, sfreq: float | None, lead: str | None) -> Recording:
     """Returns the recording with its preferred lead, after the checks of the arguments of `read_recording`."""
     stated, names = recording.sfreq, recording.leads
@@ -64,9 +108,7 @@ def _with_lead(recording: Recording, path: Path, sfreq: float | None, lead: str 
         raise UserError(f"--sfreq is {sfreq:g}, but {path} states {stated:g} Hz. Leave out --sfreq.")
     if lead is not None and lead not in names:
         raise UserError(f"{path} has no lead {lead}. Its leads: {', '.join(names)}.")
-    by_name = {name.upper(): name for name in reversed(names)}
-    preferred = next((by_name[name] for name in PREFERRED_LEADS if name in by_name), names[0])
-    return replace(recording, preferred_lead=lead or preferred)
+    return replace(recording, preferred_lead=lead or _preferred(names))
 
 
 def _given_rate(path: Path, sfreq: float | None) -> float:
@@ -129,7 +171,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], Signal]:
             f"{path} holds {content.dtype} {content.shape}. Valid: numbers (n_samples,) or (n_leads, n_samples)."
         )
     signal = _checked(path, np.atleast_2d(content).astype(np.float64))
-    return tuple(f"lead {i + 1}" for i in range(len(signal))), signal
+    return _numbered(len(signal)), signal
 
 
 def _checked(path: Path, signal: Signal) -> Signal:

@@ -10,6 +10,7 @@ from beats_factories import assert_disjoint
 from wfdb_factories import SAMPLE, write_noise_record, write_signals
 
 from ecg.data.beats import Beats
+from ecg.data.protocols.all_records import AllRecords
 from ecg.data.protocols.cross_database import CrossDatabase
 from ecg.data.wfdb_folder import WfdbFolder
 from ecg.data.window import CenteredWindow
@@ -60,6 +61,17 @@ def test_training_beats_are_those_of_patients_that_are_not_in_the_test_folder(tm
     assert set(beats.record[split.train]) == {"a"}  # b is of the patient of d, and c is in both folders
     assert set(beats.record[split.test]) == {"c", "d"}
     assert not len(split.validation)
+
+
+def test_all_records_of_both_folders_are_for_training(tmp_path: Path) -> None:
+    train, test = make_folders(tmp_path)
+    settings = {"classes": ["N", "V"], "exclude": [], "validation_fraction": 0.0, "split_seed": 0, "keep": {}}
+    protocol = AllRecords(**settings, test=test, test_fraction=0.2)  # type: ignore[arg-type]
+    beats = load(train, protocol, tmp_path)
+    split = protocol.split(beats, train)
+    assert set(beats.record[split.train]) == {"a", "b", "c", "d"}
+    assert not set(split.train) & set(split.test)
+    assert not split.by_patient
 
 
 def test_beats_of_both_folders_have_the_same_window_and_rate(tmp_path: Path) -> None:

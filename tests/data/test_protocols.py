@@ -14,8 +14,8 @@ from ecg.data import mitbih
 from ecg.data.protocols.protocol import Protocol
 from ecg.errors import UserError
 
-# The protocol kaggle needs the real beats, see test_kaggle.py and test_real_splits.py; cross_database a second source.
-PROTOCOLS = [name for name in SCHEMAS["protocol"] if name not in ("kaggle", "cross_database")]
+# The protocol kaggle needs the real beats, see test_kaggle.py and test_real_splits.py; others a second source.
+PROTOCOLS = [name for name in SCHEMAS["protocol"] if name not in ("kaggle", "cross_database", "all_records")]
 NSVF = list("NSVF")
 
 

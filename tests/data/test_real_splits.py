@@ -24,7 +24,9 @@ WINDOWS: dict[str, Window] = {
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize("option", [name for name in SCHEMAS["protocol"] if name != "cross_database"])
+@pytest.mark.parametrize(
+    "option", [name for name in SCHEMAS["protocol"] if name not in ("cross_database", "all_records")]
+)
 @pytest.mark.parametrize("name", WINDOWS)
 def test_every_window_works_with_every_protocol(name: str, option: str, real_data: Path, cache_dir: Path) -> None:
     window, inter_patient = WINDOWS[name], option == "inter_patient"

@@ -7,6 +7,7 @@
 | patient_kfold  | one fold of the patients                             | patients          | one subset      |
 | cross_database | all records of another database                      | patients          | one subset      |
 | random         | a fraction of the beats of each class                | beats, stratified | several subsets |
+| all_records    | a small fraction of the beats of two databases       | none              | several subsets |
 
 The validation subset is a fraction of the beats or patients that are not in the test subset.
 """

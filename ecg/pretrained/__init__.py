@@ -1,0 +1,38 @@
+"""The released models: model files with their model cards, part of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecg.errors import UserError
+
+FOLDER = Path(__file__).parent
+SUFFIX = ".safetensors"
+
+
+def released_models() -> dict[str, Path]:
+    """The released models, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+
+
+def model_card(name: str) -> str:
+    """The model card of a released model, in Markdown."""
+    return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+
+
+def find_model(model: str | Path) -> Path:
+    """The file or run folder of a model.
+
+    Args:
+        model: name of a released model, a run folder, or a model file.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    released, path = released_models(), Path(model)
+    if str(model) in released:
+        return released[str(model)]
+    if path.is_dir() or path.suffix == SUFFIX:
+        return path
+    names = ", ".join(released) or "none"
+    raise UserError(f"{model} is neither a released model ({names}), nor a run folder, nor a file NAME{SUFFIX}.")

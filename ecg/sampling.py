@@ -1,0 +1,153 @@
+"""Samples beats of a fitted generator, without the data that it was fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecg import build
+from ecg.config.schema import SynthConfig
+from ecg.config.stored import load_config
+from ecg.data.aami import CLASSES
+from ecg.data.kaggle import write_rows
+from ecg.errors import UserError
+from ecg.files import atomic_write
+from ecg.model_files import read_model_file, write_model_file
+from ecg.pretrained import find_model
+from ecg.reading import parse
+from ecg.synthesis import Fitted, load_best, read_fitted
+from ecg.synthesizer import Synthesizer
+
+CRITIC = "generator.critic."  # start of the names of weights that sampling does not need
+
+
+@dataclass(frozen=True)
+class BeatGenerator:
+    """A fitted generator of beats.
+
+    Attributes:
+        synthesizer: the generator with its weights.
+        fitted: what it was fitted on.
+    """
+
+    synthesizer: Synthesizer
+    fitted: Fitted
+
+    def sample(self, name: str, n: int, *, seed: int = 0, record: str | None = None) -> NDArray[np.float32]:
+        """Returns beats (n, C, T) at `fitted.sfreq` Hz. The same arguments give the same beats.
+
+        Args:
+            name: the class: N, S, V, F or Q.
+            n: number of beats.
+            seed: seed of the noise and of the records.
+            record: the record that the beats are drawn for; None for the records of the training beats of the class, in
+                their frequencies.
+
+        Raises:
+            UserError: the generator does not have the class, or cannot draw it for the record, or n is not positive.
+        """
+        if name not in self.fitted.classes:
+            raise UserError(f"This generator has no class {name}. Its classes: {', '.join(self.fitted.classes)}.")
+        if n < 1:
+            raise UserError(f"The number of beats is {n}. It must be at least 1.")
+        c = self.fitted.classes.index(name)
+        weight = self.synthesizer.record_counts.clone()
+        if record is not None:
+            self._require_pair(c, record)
+            weight[c] = 0
+            weight[c, self.fitted.records.index(record)] = 1
+        drawn = self.synthesizer.draw(torch.full((n,), c), seed, weight)
+        signal: NDArray[np.float32] = torch.cat([chunk.signal for chunk in drawn]).numpy()
+        return signal
+
+    def _require_pair(self, c: int, record: str) -> None:
+        if record not in self.fitted.records:
+            raise UserError(f"This generator has no record {record}. Its records: {', '.join(self.fitted.records)}.")
+        r, known = self.fitted.records.index(record), self.synthesizer.generator.known_records
+        if not self.synthesizer.record_counts[c, r] and (known is None or not known[r]):
+            raise UserError(
+                f"This generator cannot draw beats of class {self.fitted.classes[c]} for record {record}, which has "
+                "none among its training beats."
+            )
+
+
+def load_generator(model: str | Path) -> BeatGenerator:
+    """Returns a fitted generator.
+
+    Args:
+        model: name of a released model, a run folder of synth.py, or a model file.
+
+    Raises:
+        UserError: there is no such model, it is not a generator, or a file is damaged.
+    """
+    path = find_model(model)
+    if path.is_dir():
+        return _generator_of_run(path)
+    file = read_model_file(path)
+    if file.kind != "generator":
+        raise UserError(f"{path} is a {file.kind}, not a generator.")
+    try:
+        fitted: Fitted = parse(Fitted, file.fitted)
+        problem = fitted.problem()
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise UserError(f"{path} is damaged: {problem}.")
+    file.config.trainer.accelerator = "cpu"
+    shape, n_records = fitted.shape, len(fitted.records)
+    synthesizer = build.unfitted_synthesizer(file.config, shape, fitted.classes, n_records, fitted.padded)
+    file.load_into(synthesizer, left_out=CRITIC)
+    return BeatGenerator(synthesizer, fitted)
+
+
+def _generator_of_run(folder: Path) -> BeatGenerator:
+    cfg, fitted = load_config(folder, SynthConfig), read_fitted(folder)
+    cfg.trainer.accelerator = "cpu"
+    synthesizer = build.unfitted_synthesizer(cfg, fitted.shape, fitted.classes, len(fitted.records), fitted.padded)
+    load_best(folder, synthesizer)
+    return BeatGenerator(synthesizer, fitted)
+
+
+def write_beats(signal: NDArray[np.float32], name: str, padded: bool, path: Path) -> None:
+    """Writes beats (n, C, T) of a class to a file.
+
+    Args:
+        signal: the beats.
+        name: their class.
+        padded: whether they are beats of the window `kaggle`, as a CSV file needs.
+        path: .csv for the format of the Kaggle set, 187 samples and the label a row; .npy for the array.
+
+    Raises:
+        UserError: the suffix is another one, the beats are not those of the window `kaggle`, or the file cannot be
+            written.
+    """
+    if path.suffix not in (".csv", ".npy"):
+        raise UserError(f"{path} does not end in .csv or .npy.")
+    if path.suffix == ".csv" and not padded:
+        raise UserError("A CSV file needs beats of the window kaggle. Write these beats to a file .npy.")
+    try:
+        with atomic_write(path) as temporary:
+            if path.suffix == ".npy":
+                with temporary.open("wb") as file:
+                    np.save(file, signal)
+            else:
+                with temporary.open("w", encoding="utf-8") as file:
+                    write_rows(file, signal, np.full(len(signal), CLASSES.index(name)))
+    except OSError as error:
+        raise UserError(f"Cannot write {path} ({error.strerror or error}). Choose another file.") from error
+
+
+def export_generator(folder: Path, path: Path) -> None:
+    """Writes the generator of a run folder to a model file, without its critics and the locations of its beats.
+
+    Raises:
+        UserError: the folder holds no fitted generator, or a file is damaged.
+    """
+    cfg, generator = load_config(folder, SynthConfig), _generator_of_run(folder)
+    weights = {name: value for name, value in generator.synthesizer.state_dict().items() if not name.startswith(CRITIC)}
+    without = {name: replace(getattr(generator.fitted, name), samples={}) for name in ("fitted_on", "chosen_on")}
+    write_model_file(path, "generator", cfg, weights, asdict(replace(generator.fitted, **without)))
