@@ -47,7 +47,9 @@ def beats(
 @app.command()
 def predict(
     recordings: Annotated[list[Path], typer.Argument(help="WFDB records, or files .edf, .csv, .npy or .parquet.")],
-    model: Annotated[str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")],
+    model: Annotated[
+        str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")
+    ] = "inter_patient",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: that of each recording.")] = None,
     lead: Annotated[
         str | None, typer.Option(help="Lead with the R peaks; default: lead II by name, else the first.")

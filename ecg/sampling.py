@@ -23,6 +23,7 @@ from ecg.synthesis import Fitted, load_best, read_fitted
 from ecg.synthesizer import Synthesizer
 
 CRITIC = "generator.critic."  # start of the names of weights that sampling does not need
+LARGE = 1000  # values; larger tensors are stored in float16, since their rounding is invisible in a beat
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,10 @@ def export_generator(folder: Path, path: Path) -> None:
         UserError: the folder holds no fitted generator, or a file is damaged.
     """
     cfg, generator = load_config(folder, SynthConfig), _generator_of_run(folder)
-    weights = {name: value for name, value in generator.synthesizer.state_dict().items() if not name.startswith(CRITIC)}
+    weights = {
+        name: value.half() if value.is_floating_point() and value.numel() > LARGE else value
+        for name, value in generator.synthesizer.state_dict().items()
+        if not name.startswith(CRITIC)
+    }
     without = {name: replace(getattr(generator.fitted, name), samples={}) for name in ("fitted_on", "chosen_on")}
     write_model_file(path, "generator", cfg, weights, asdict(replace(generator.fitted, **without)))

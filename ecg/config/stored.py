@@ -96,7 +96,7 @@ def load_config(folder: Path, root: type) -> DictConfig:
     Raises:
         UserError: the folder holds no valid configuration, or the configuration names another class.
     """
-    remedy = f"To continue your own run, repeat its command with hydra.run.dir={folder} added."
+    remedy = f" To continue your own run, repeat its command with hydra.run.dir={folder} added."
     return _typed(read_config(folder), root, str(folder / CONFIG), remedy)
 
 
@@ -119,7 +119,7 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str) -> DictConf
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
         if key.endswith(TARGET) and value not in targets:
             raise UserError(
-                f"{origin} has {key}={value}, a class outside this package, which is not created from a file. {remedy}"
+                f"{origin} has {key}={value}, a class outside this package, which is not created from a file.{remedy}"
             )
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from wfdb_factories import error_message, write_signals
 
-from ecg.data.recording_files import read_recording
+from ecg.data.recording_files import read_recording, recording_of_array
 
 RNG = np.random.default_rng(0)
 SIGNAL = np.rint(RNG.normal(size=(2, 5000)).cumsum(axis=1) * 5)  # ADC values
@@ -118,3 +118,29 @@ def test_an_edf_file_without_ecg_lists_its_channels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.npy", "a.edf", "a"])
 def test_a_missing_file_is_one_message(name: str, tmp_path: Path) -> None:
     assert str(tmp_path) in error_message(lambda: read_recording(tmp_path / name, sfreq=250))
+
+
+def test_an_array_is_a_recording() -> None:
+    recording = recording_of_array(SIGNAL, 250, LEADS)
+    assert (recording.leads, recording.preferred_lead, recording.sfreq) == (LEADS, "II", 250)
+    np.testing.assert_array_equal(recording.signal, SIGNAL)
+    single = recording_of_array(SIGNAL[0].tolist(), 250)
+    assert (single.signal.shape, single.preferred_lead) == ((1, 5000), "lead 1")
+    assert recording_of_array(SIGNAL, 250, LEADS, lead="V1").preferred_lead == "V1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((SIGNAL[None], 250), r"The signal is float64 (1, 2, 5000). Valid: numbers"),
+        ((["a", "b"], 250), "The signal is <U1 (2,)"),
+        ((SIGNAL[:, :0], 250), "The signal is float64 (2, 0)"),
+        ((SIGNAL.T, 250), "The signal has 5000 leads"),
+        ((SIGNAL, 5), "sfreq is 5. Valid rates: 50 to 20,000 Hz"),
+        ((SIGNAL, 250, ["II"]), "The leads are II, but 2 different names are needed"),
+        ((SIGNAL, 250, ["II", "II"]), "The leads are II, II, but 2 different names are needed"),
+        ((SIGNAL, 250, LEADS, "V5"), "There is no lead V5. The leads: V1, II"),
+    ],
+)
+def test_an_array_that_is_no_recording_gives_one_sentence(arguments: tuple[object, ...], message: str) -> None:
+    assert message in error_message(lambda: recording_of_array(*arguments))  # type: ignore[arg-type]

@@ -1,0 +1,183 @@
+"""Model files of classifiers and generators."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, folders, run
+from safetensors.torch import load, save
+from typer.testing import CliRunner, Result
+from wfdb_factories import error_message
+
+import ecg
+from ecg.cli import app
+from ecg.errors import UserError
+from ecg.model_files import read_model_file
+from ecg.pretrained import model_card, released_models
+
+
+@pytest.fixture(scope="module")
+def classifier_file(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    tmp_path = tmp_path_factory.mktemp("classifier")
+    ended = run("train", *TINY_TRAIN, "logger=none", *folders(tmp_path, cache_dir))
+    assert ended.returncode == 0, ended.stderr
+    return exported(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def generator_file(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    tmp_path = tmp_path_factory.mktemp("generator")
+    ended = run(
+        "synth",
+        *TINY_SYNTH,
+        *TINY_DATA,
+        "data.window=kaggle",
+        "trainer.max_epochs=1",
+        "logger=none",
+        *folders(tmp_path, cache_dir),
+    )
+    assert ended.returncode == 0, ended.stderr
+    return exported(tmp_path)
+
+
+def exported(folder: Path) -> Path:
+    ended = ecg_command("export", folder / "run", folder / "model.safetensors")
+    assert ended.exit_code == 0, ended.output
+    return folder / "model.safetensors"
+
+
+def ecg_command(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def changed(path: Path, folder: Path, change: Callable[[dict[str, str], dict[str, torch.Tensor]], None]) -> Path:
+    """A copy of a model file with other metadata or weights."""
+    file = path.read_bytes()
+    length = int.from_bytes(file[:8], "little")
+    metadata, weights = json.loads(file[8 : 8 + length])["__metadata__"], load(file)
+    change(metadata, weights)
+    (folder / path.name).write_bytes(save(weights, metadata))
+    return folder / path.name
+
+
+@pytest.mark.slow
+def test_the_file_of_a_classifier_predicts_what_its_run_predicts(classifier_file: Path) -> None:
+    signal = np.random.default_rng(0).normal(size=(1, 6000)).cumsum(axis=1)
+    signal[0, 100::300] += 60
+    tables = [
+        ecg.load(model).predict(signal, 360, ["MLII"]) for model in (classifier_file, classifier_file.parent / "run")
+    ]
+    assert len(tables[0]) > 10
+    assert tables[0].equals(tables[1])
+
+
+@pytest.mark.slow
+def test_the_file_of_a_generator_draws_what_its_run_draws(generator_file: Path, tmp_path: Path) -> None:
+    of_file, of_run, other = (
+        ecg.sample("F", 5, model=model, seed=seed)
+        for model, seed in ((generator_file, 1), (generator_file.parent / "run", 1), (generator_file, 2))
+    )
+    assert of_file.shape == (5, 1, 187)
+    # The file holds float16: some beats are rounded to a neighbouring ADC step.
+    assert np.median(np.abs(of_file - of_run)) < 0.01
+    assert np.abs(of_file - other).mean() > 0.01
+    for suffix in ("csv", "npy"):
+        out = tmp_path / f"beats.{suffix}"
+        arguments = ("synthesize", "--class", "F", "-n", 5, "--model", generator_file, "--seed", 1, "--out", out)
+        assert ecg_command(*arguments).exit_code == 0
+        again = ecg_command(*arguments)
+        assert again.exit_code != 0
+        assert "exists. Add --overwrite" in again.output
+    rows = np.loadtxt(tmp_path / "beats.csv", delimiter=",")
+    np.testing.assert_allclose(rows[:, :-1], of_file[:, 0])
+    assert set(rows[:, -1]) == {3}
+    np.testing.assert_array_equal(np.load(tmp_path / "beats.npy"), of_file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda file: ecg.load(file), "is a generator, not a classifier"),
+        (lambda file: ecg.sample("X", 5, model=file), "This generator has no class X. Its classes: N, S, V, F, Q."),
+        (lambda file: ecg.sample("F", 0, model=file), "The number of beats is 0"),
+        (lambda file: ecg.sample("F", 5, model=file, record="x"), "This generator has no record x"),
+        (lambda file: ecg.sample("F", 5, model="nothing"), "nothing is neither a released model"),
+        (lambda file: ecg.sample("F", 5, model=file.with_name("none.safetensors")), "none.safetensors is missing"),
+    ],
+)
+def test_what_a_generator_cannot_do_gives_one_sentence(
+    call: Callable[[Path], object], message: str, generator_file: Path
+) -> None:
+    assert message in error_message(lambda: call(generator_file))
+
+
+def set_config(key: str, value: object) -> Callable[[dict[str, str], dict[str, torch.Tensor]], None]:
+    def change(metadata: dict[str, str], _: dict[str, torch.Tensor]) -> None:
+        content = json.loads(metadata["config"])
+        group, name = key.split(".")
+        content[group][name] = value
+        metadata["config"] = json.dumps(content)
+
+    return change
+
+
+def set_infinite(_: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
+    next(value for value in weights.values() if value.is_floating_point()).view(-1)[0] = torch.inf
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (set_config("model._target_", "os.system"), "os.system, a class outside this package"),
+        (set_config("model.hidden", "${oc.env:HOME}"), "holds an interpolation"),
+        (set_config("model.hidden", 16), "its weights do not match its configuration"),
+        (set_config("model.hidden", "many"), "does not match the schema of this version"),
+        (lambda metadata, _: metadata.update(format="0"), "is not a model file of this version"),
+        (lambda metadata, _: metadata.update(config="{"), "is damaged"),
+        (lambda metadata, _: metadata.update(config="[]"), "is damaged"),
+        (lambda _, weights: weights.popitem() and None, "its weights do not match its configuration"),
+        (set_infinite, "a weight is not a finite number"),
+    ],
+)
+def test_an_altered_file_is_refused(
+    change: Callable[[dict[str, str], dict[str, torch.Tensor]], None],
+    message: str,
+    classifier_file: Path,
+    tmp_path: Path,
+) -> None:
+    path = changed(classifier_file, tmp_path, change)
+    assert message in error_message(lambda: ecg.load(path))
+
+
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_file_gives_one_sentence(
+    at: float, byte: int, cut: bool, classifier_file: Path, tmp_path: Path
+) -> None:
+    content = bytearray(classifier_file.read_bytes())
+    position = int(at**4 * len(content))  # most often in the header
+    content = content[:position] if cut else content[:position] + bytes([byte]) + content[position + 1 :]
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(content)
+    with contextlib.suppress(UserError):  # a byte of a weight may have another valid value
+        read_model_file(path)
+
+
+def test_every_released_model_has_a_card() -> None:
+    for name, path in released_models().items():
+        card = model_card(name)
+        assert card.startswith(f"# {name}\n")
+        assert "medical device" in card
+        assert path.stat().st_size < 6e6
+    assert sum(path.stat().st_size for path in released_models().values()) <= 6e6
