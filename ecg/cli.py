@@ -100,21 +100,28 @@ def models() -> None:
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Run folder of train.py or synth.py.")],
-    out: Annotated[Path, typer.Argument(help="File NAME.safetensors.")],
+    out: Annotated[Path, typer.Argument(help="File NAME.safetensors, or of a classifier NAME.onnx.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize."""
+    """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize.
+
+    ONNX files (pip install "ecg-synthesis-classification[onnx]") can also be used without this package: the metadata
+    describe inputs and outputs.
+    """
     with user_errors():
+        from ecg import onnx_files
         from ecg.prediction import export_classifier
         from ecg.pretrained import SUFFIX
         from ecg.sampling import export_generator
         from ecg.synthesis import FITTED
 
-        if out.suffix != SUFFIX:
-            raise UserError(f"{out} does not end in {SUFFIX}.")
+        generator = (run / FITTED).is_file()
+        valid = (SUFFIX,) if generator else (SUFFIX, onnx_files.SUFFIX)
+        if out.suffix not in valid:
+            raise UserError(f"{out} does not end in {' or '.join(valid)}.")
         if out.exists() and not overwrite:
             raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
-        export_run = export_generator if (run / FITTED).is_file() else export_classifier
+        export_run = export_generator if generator else export_classifier
         export_run(run, out)
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 

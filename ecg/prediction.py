@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from scipy import signal as dsp
 from scipy.special import softmax
 
-from ecg import build
+from ecg import build, onnx_files
 from ecg.checkpoints import load_network
 from ecg.config.schema import TrainConfig
 from ecg.config.stored import load_config
@@ -49,7 +49,7 @@ class BeatClassifier:
     """A fitted classifier of beats, and what it needs to cut and predict the beats of a recording.
 
     Attributes:
-        network: the network, in evaluation mode.
+        network: signals and features -> logits.
         window: the window that cuts the beats.
         classes: names of the classes.
         in_context: whether the network receives all beats of a recording at once.
@@ -59,7 +59,7 @@ class BeatClassifier:
         vote: whether V, F and Q are decided by the shapes of the recording.
     """
 
-    network: Network
+    network: onnx_files.Logits
     window: Window
     classes: tuple[str, ...]
     in_context: bool
@@ -132,6 +132,8 @@ def load_classifier(model: str | Path) -> BeatClassifier:
     path = find_model(model)
     if path.is_dir():
         return _classifier(*_fitted_network(path))
+    if path.suffix == onnx_files.SUFFIX:
+        return _classifier(*onnx_files.read_onnx(path))
     file = read_model_file(path)
     if file.kind != "classifier":
         raise UserError(f"{path} is a {file.kind}, not a classifier.")
@@ -141,13 +143,16 @@ def load_classifier(model: str | Path) -> BeatClassifier:
 
 
 def export_classifier(folder: Path, path: Path) -> None:
-    """Writes the classifier of a run folder to a model file.
+    """Writes the classifier of a run folder to a model file or an ONNX file.
 
     Raises:
         UserError: the folder holds no fitted classifier, or a file is damaged.
     """
     cfg, network = _fitted_network(folder)
-    write_model_file(path, "classifier", cfg, network.state_dict(), {})
+    if path.suffix == onnx_files.SUFFIX:
+        onnx_files.write_onnx(network, cfg, build.window(cfg), path)
+    else:
+        write_model_file(path, "classifier", cfg, network.state_dict(), {})
 
 
 def _fitted_network(folder: Path) -> tuple[DictConfig, Network]:
@@ -167,14 +172,14 @@ def _fitted_network(folder: Path) -> tuple[DictConfig, Network]:
 
 
 def _network(cfg: DictConfig) -> Network:
-    """The network of a configuration, with random weights."""
-    return build.network(cfg, build.window(cfg), tuple(cfg.protocol.classes))
+    """The network of a configuration in evaluation mode, with random weights."""
+    return build.network(cfg, build.window(cfg), tuple(cfg.protocol.classes)).eval()
 
 
-def _classifier(cfg: DictConfig, network: Network) -> BeatClassifier:
+def _classifier(cfg: DictConfig, network: onnx_files.Logits) -> BeatClassifier:
     window, classes, prediction = build.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
     return BeatClassifier(
-        network.eval(),
+        network,
         window,
         classes,
         in_context=bool(cfg.data.get("context", 0)),

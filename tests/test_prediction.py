@@ -151,3 +151,14 @@ def test_a_folder_without_a_classifier_is_one_message(tmp_path: Path) -> None:
     ended = predict(tmp_path, tmp_path / "r1")
     assert ended.exit_code == 1
     assert ended.output.startswith(f"Error: {tmp_path}")
+
+
+@pytest.mark.slow
+def test_an_exported_file_predicts_what_its_run_predicts(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    expected = load_classifier(fitted).predict_recording(recording)
+    for suffix in ("onnx", "safetensors"):
+        ended = CliRunner().invoke(app, ["export", str(fitted), str(tmp_path / f"m.{suffix}")])
+        assert ended.exit_code == 0, ended.output
+        table = load_classifier(tmp_path / f"m.{suffix}").predict_recording(recording)
+        assert table["class"].tolist() == expected["class"].tolist()
+        np.testing.assert_allclose(table.filter(like="p_"), expected.filter(like="p_"), atol=1e-4)

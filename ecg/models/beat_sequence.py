@@ -112,7 +112,9 @@ class BeatSequence(Network):
     def _encode(self, signal: Tensor) -> Tensor:
         """Signals (B, L, C, T) -> features of the encoder (B, L, D)."""
         beats = signal.flatten(0, 1)  # (B L, C, T)
-        parts = [beats] if self.training else beats.split(ENCODE_AT_ONCE)
+        # An ONNX file cannot have a number of parts that depends on the input.
+        whole = self.training or torch.compiler.is_exporting()
+        parts = [beats] if whole else beats.split(ENCODE_AT_ONCE)
         encoded = torch.cat([self.encoder.embed(part, part.new_empty(len(part), 0)) for part in parts])  # (B L, D)
         return encoded.view(*signal.shape[:2], -1)
 

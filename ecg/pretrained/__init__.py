@@ -32,7 +32,9 @@ def find_model(model: str | Path) -> Path:
     released, path = released_models(), Path(model)
     if str(model) in released:
         return released[str(model)]
-    if path.is_dir() or path.suffix == SUFFIX:
+    if path.is_dir() or path.suffix in (SUFFIX, ".onnx"):
         return path
     names = ", ".join(released) or "none"
-    raise UserError(f"{model} is neither a released model ({names}), nor a run folder, nor a file NAME{SUFFIX}.")
+    raise UserError(
+        f"{model} is neither a released model ({names}), nor a run folder, nor a file NAME{SUFFIX} or NAME.onnx."
+    )
