@@ -46,7 +46,10 @@ def beats(
 
 @app.command()
 def predict(
-    recordings: Annotated[list[Path], typer.Argument(help="WFDB records, or files .edf, .csv, .npy or .parquet.")],
+    recordings: Annotated[
+        list[str],
+        typer.Argument(help="WFDB records, files .edf, .csv, .npy or .parquet, folders, or patterns ('*.edf')."),
+    ],
     model: Annotated[
         str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")
     ] = "inter_patient",
@@ -59,32 +62,41 @@ def predict(
         str | None, typer.Option(help="Suffix of WFDB annotation files to compare with, such as atr.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
+    jobs: Annotated[int | None, typer.Option(help="Recordings at a time; default: one on each core.", min=1)] = None,
 ) -> None:
     """Detects and classifies the beats of recordings.
 
     Writes NAME.ecg, a WFDB annotation file, NAME.beats.csv with the time, the class and the probabilities of each beat,
-    and NAME.html, a report with a strip of the whole recording. Not a medical device.
+    and NAME.html, a report with a strip of the whole recording. A recording that cannot be annotated does not stop the
+    others. Not a medical device.
     """
     with user_errors():
-        from ecg.data.recording_files import read_recording
-        from ecg.prediction import compare_with_annotations, load_classifier, write_predictions
+        from rich.progress import Progress
 
-        classifier, comparisons = load_classifier(model), []
-        for path in recordings:
-            recording = read_recording(path, sfreq=sfreq, lead=lead, annotator=reference)
-            table = classifier.predict_recording(recording)
-            if reference:
-                comparisons.append(compare_with_annotations(table, recording, classifier.classes))
-            counts = ", ".join(f"{name} {(table['class'] == name).sum():,}" for name in classifier.classes)
-            details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": Path(model).name}
-            written = write_predictions(
-                table, recording, classifier.classes, details, out or path.parent, overwrite=overwrite
-            )
-            typer.echo(f"{recording.name}: {len(table):,} beats ({counts})")
-            for result in written:
-                typer.echo(f"  {result}")
+        from ecg.annotation import AnnotationSettings, annotate_recordings
+        from ecg.data.recording_files import find_recordings
+
+        paths = find_recordings(recordings)
+        settings = AnnotationSettings(model, out, lead, sfreq, reference, overwrite)
+        comparisons, errors = [], []
+        with Progress(transient=True, disable=len(paths) == 1) as progress:
+            task = progress.add_task("Annotating recordings", total=len(paths))
+            for annotated in annotate_recordings(paths, settings, lambda: progress.advance(task), jobs):
+                if annotated.error is not None:
+                    errors.append(annotated.error)
+                    continue
+                counts = ", ".join(f"{name} {n:,}" for name, n in annotated.counts.items())
+                typer.echo(f"{annotated.name}: {sum(annotated.counts.values()):,} beats ({counts})")
+                for path in annotated.written:
+                    typer.echo(f"  {path}")
+                if annotated.comparison is not None:
+                    comparisons.append(annotated.comparison)
         if comparisons:
             _print_comparison(sum(comparisons[1:], comparisons[0]))
+        for error in errors[:-1]:
+            typer.echo(f"Error: {error}", err=True)
+        if errors:
+            raise UserError(errors[-1])
 
 
 @app.command()

@@ -25,7 +25,7 @@ from ecg.data.aami import CLASSES, labels_from_symbols
 from ecg.data.beats import Beats
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
-from ecg.data.recording_files import recording_of_array
+from ecg.data.recording_files import RESULTS, recording_of_array
 from ecg.data.window import Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import adapt
@@ -269,7 +269,7 @@ def write_predictions(
     Raises:
         UserError: a file exists, or the folder cannot be written.
     """
-    paths = [folder / f"{recording.name}{suffix}" for suffix in (f".{ANNOTATOR}", ".beats.csv", ".html")]
+    paths = [folder / f"{recording.name}{suffix}" for suffix in (f".{ANNOTATOR}", RESULTS, ".html")]
     if (existing := [path for path in paths if path.exists()]) and not overwrite:
         raise UserError(f"{existing[0]} exists. Add --overwrite, or choose another folder with --out.")
     try:

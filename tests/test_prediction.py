@@ -162,3 +162,21 @@ def test_an_exported_file_predicts_what_its_run_predicts(fitted: Path, recording
         table = load_classifier(tmp_path / f"m.{suffix}").predict_recording(recording)
         assert table["class"].tolist() == expected["class"].tolist()
         np.testing.assert_allclose(table.filter(like="p_"), expected.filter(like="p_"), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_recordings_of_a_folder_are_annotated_in_parallel(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    for name in ("r1", "r2", "r3"):
+        write_recording(tmp_path / "in", recording, name)
+    (tmp_path / "in" / "r2.dat").write_bytes(b"short")
+    ended = predict(fitted, tmp_path / "in", "--out", tmp_path / "out", "--jobs", 2, "--reference", "atr")
+    assert ended.exit_code == 1
+    assert [line.split(":")[0] for line in ended.stdout.splitlines() if "beats (" in line] == ["r1", "r3"]
+    assert "Error: " in ended.output
+    assert "r2" in ended.output.split("Error: ")[1]
+    assert "Se " in ended.output
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.csv")) == ["r1.beats.csv", "r3.beats.csv"]
+    alone = predict(fitted, tmp_path / "in" / "r1", "--out", tmp_path / "alone")
+    assert alone.exit_code == 0
+    for suffix in ("beats.csv", "ecg"):
+        assert (tmp_path / "alone" / f"r1.{suffix}").read_bytes() == (tmp_path / "out" / f"r1.{suffix}").read_bytes()

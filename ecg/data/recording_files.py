@@ -6,6 +6,8 @@ lead; a NumPy file has an array (n_samples,) or (n_leads, n_samples). These thre
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,9 @@ SFREQ_RANGE = (50.0, 20_000.0)  # Hz, as for WFDB records
 PREFERRED_LEADS = ("MLII", "II", "ML2", "ECG II", "ECGII", "LEAD II")  # by name, in this order
 MOST_LEADS = 64
 TABLES = (".csv", ".parquet", ".npy")
+HEADER, EDF = ".hea", ".edf"
+RESULTS = ".beats.csv"  # end of the names of tables of beats
+GLOB = re.compile(r"[*?[]")
 
 Signal = NDArray[np.float64]  # (n_leads, n_samples)
 
@@ -43,7 +48,7 @@ def read_recording(
             the stated one, or the recording does not have the lead.
     """
     suffix = path.suffix.lower()
-    if suffix == ".edf":
+    if suffix == EDF:
         stated, leads, signal = _read_edf(path)
     elif suffix in TABLES:
         leads, signal = _read_table(path)
@@ -55,6 +60,32 @@ def read_recording(
     none = np.empty(0, np.int64)
     recording = Recording(path.stem, path.stem, stated, _unique(leads), signal, none, none.astype(np.str_))
     return _with_lead(recording, path, sfreq, lead)
+
+
+def find_recordings(names: Sequence[str]) -> list[Path]:
+    """Returns the recordings that paths, folders and patterns name, each once.
+
+    Args:
+        names: WFDB records, files, folders of them, or patterns such as "data/*.edf". In a folder or pattern, a WFDB
+            record is found by its header.
+
+    Raises:
+        UserError: a folder or pattern has no recordings.
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        path = Path(name)
+        if not path.is_dir() and not (GLOB.search(name) and not path.exists()):
+            found[path] = None
+            continue
+        files = path.iterdir() if path.is_dir() else map(Path, glob.glob(name, recursive=True))
+        recordings = sorted(file for file in files if file.suffix.lower() in (HEADER, EDF, *TABLES))
+        # Results of an earlier annotation are no recordings.
+        recordings = [file for file in recordings if not file.name.endswith(RESULTS)]
+        if not recordings:
+            raise UserError(f"{name} has no recordings: files {', '.join((HEADER, EDF, *TABLES))}.")
+        found |= {file.with_suffix("") if file.suffix == HEADER else file: None for file in recordings}
+    return list(found)
 
 
 def recording_of_array(
@@ -121,7 +152,7 @@ def _given_rate(path: Path, sfreq: float | None) -> float:
 
 
 def _read_wfdb(path: Path, annotator: str | None) -> Recording:
-    name = path.stem if path.suffix in (".hea", ".dat") else path.name
+    name = path.stem if path.suffix in (HEADER, ".dat") else path.name
     if annotator is not None:
         recording = wfdb_reader.read_recording(path.parent, name, annotator=annotator)
         return replace(recording, leads=_unique(recording.leads))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from wfdb_factories import error_message, write_signals
 
-from ecg.data.recording_files import read_recording, recording_of_array
+from ecg.data.recording_files import find_recordings, read_recording, recording_of_array
 
 RNG = np.random.default_rng(0)
 SIGNAL = np.rint(RNG.normal(size=(2, 5000)).cumsum(axis=1) * 5)  # ADC values
@@ -144,3 +144,16 @@ def test_an_array_is_a_recording() -> None:
 )
 def test_an_array_that_is_no_recording_gives_one_sentence(arguments: tuple[object, ...], message: str) -> None:
     assert message in error_message(lambda: recording_of_array(*arguments))  # type: ignore[arg-type]
+
+
+def test_folders_and_patterns_name_recordings(tmp_path: Path) -> None:
+    for name in ("b.hea", "b.dat", "a.edf", "c.CSV", "a.beats.csv", "notes.txt", "s 1.npy"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    everything = ["a.edf", "b", "c.CSV", "s 1.npy"]
+    assert [path.name for path in find_recordings([str(tmp_path)])] == everything
+    assert [path.name for path in find_recordings([f"{tmp_path}/*", f"{tmp_path}/b"])] == everything
+    assert find_recordings([f"{tmp_path}/?.edf"]) == [tmp_path / "a.edf"]
+    assert find_recordings(["x/100"]) == [Path("x/100")]  # whether it exists is checked when it is read
+    for name in ("empty", "*.dat"):
+        assert "has no recordings" in error_message(lambda name=name: find_recordings([f"{tmp_path}/{name}"]))

@@ -1,0 +1,114 @@
+"""Annotates recordings in files with a classifier, several of them in parallel processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from ecg.data.recording_files import read_recording
+from ecg.errors import UserError
+from ecg.evaluation.beat_matching import Comparison
+from ecg.prediction import BeatClassifier, compare_with_annotations, load_classifier, write_predictions
+
+
+@dataclass(frozen=True)
+class AnnotationSettings:
+    """How recordings are annotated.
+
+    Attributes:
+        model: see `load_classifier`.
+        out: folder of the results; None for that of each recording.
+        lead: lead with the R peaks; see `read_recording`.
+        sfreq: sampling rate in Hz of files that do not state one.
+        reference: suffix of annotation files to compare with; None for no comparison.
+        overwrite: whether existing results are replaced.
+    """
+
+    model: str
+    out: Path | None = None
+    lead: str | None = None
+    sfreq: float | None = None
+    reference: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The outcome for one recording.
+
+    Attributes:
+        name: name of the recording.
+        counts: number of beats of each class.
+        written: the files.
+        comparison: with the reference annotations; None without.
+        error: why the recording could not be annotated; None if it was.
+    """
+
+    name: str
+    counts: dict[str, int]
+    written: list[Path]
+    comparison: Comparison | None = None
+    error: str | None = None
+
+
+def annotate_recordings(
+    paths: Sequence[Path], settings: AnnotationSettings, on_done: Callable[[], None], n_jobs: int | None = None
+) -> Iterator[Annotated]:
+    """Yields the outcome for each recording, in their order. A recording that fails does not stop the others.
+
+    Args:
+        paths: the recordings, see `ecg.data.recording_files.find_recordings`.
+        settings: the settings.
+        on_done: called after each recording.
+        n_jobs: number of processes; None for one on each core.
+
+    Raises:
+        UserError: the classifier cannot be loaded.
+    """
+    _classifier(settings.model)  # here, so that its error is one message
+    annotate = partial(_annotate_or_fail, settings=settings)
+    n_jobs = min(len(paths), n_jobs or os.cpu_count() or 1)
+    if n_jobs == 1:
+        for path in paths:
+            yield annotate(path)
+            on_done()
+        return
+    # Processes that are not forked: a fork of a process with threads can hang.
+    with ProcessPoolExecutor(n_jobs, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for annotated in pool.map(annotate, paths):
+            yield annotated
+            on_done()
+
+
+def _annotate_or_fail(path: Path, settings: AnnotationSettings) -> Annotated:
+    try:
+        return _annotate(path, settings)
+    except UserError as error:
+        return Annotated(path.name, {}, [], error=str(error))
+
+
+def _annotate(path: Path, settings: AnnotationSettings) -> Annotated:
+    classifier = _classifier(settings.model)
+    recording = read_recording(path, sfreq=settings.sfreq, lead=settings.lead, annotator=settings.reference)
+    table, comparison = classifier.predict_recording(recording), None
+    if settings.reference:
+        comparison = compare_with_annotations(table, recording, classifier.classes)
+    details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": Path(settings.model).name}
+    written = write_predictions(
+        table, recording, classifier.classes, details, settings.out or path.parent, overwrite=settings.overwrite
+    )
+    counts = {name: int((table["class"] == name).sum()) for name in classifier.classes}
+    return Annotated(recording.name, counts, written, comparison)
+
+
+@lru_cache(maxsize=1)
+def _classifier(model: str) -> BeatClassifier:
+    """The classifier, loaded once in each process."""
+    return load_classifier(model)
