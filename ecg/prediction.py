@@ -23,6 +23,7 @@ from ecg.config.schema import TrainConfig
 from ecg.config.stored import load_config
 from ecg.data.aami import CLASSES, labels_from_symbols
 from ecg.data.beats import Beats
+from ecg.data.filters import filter_zero_phase, working_type
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.recording_files import RESULTS, recording_of_array
@@ -93,6 +94,7 @@ class BeatClassifier:
                 f"least {MIN_BEATS} are needed. Choose another lead with --lead."
             )
         beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
+        del annotated  # a day of leads needs much memory
         probability = self._probability(beats)
         table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})
         table["class"] = np.array(self.classes)[probability.argmax(axis=1)]
@@ -199,31 +201,36 @@ def with_r_peaks(recording: Recording) -> Recording:
     Gaps, where a lead is not a number or constant, are bridged by straight lines. Those of the preferred lead have no R
     peaks.
     """
-    bridged, missing = zip(
-        *(bridge(lead.astype(np.float64), recording.sfreq) for lead in recording.signal), strict=True
-    )
+    bridged, missing = zip(*(bridge(lead, recording.sfreq) for lead in recording.signal), strict=True)
     index = lead_index(recording, recording.preferred_lead)
     found = detect_r_peaks(bridged[index], recording.sfreq)
     found = found[~missing[index][found]]
     return replace(recording, signal=np.stack(bridged), sample=found, symbol=np.full(len(found), "N"))
 
 
-def bridge(x: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def bridge(lead: NDArray[Any], sfreq: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Returns a lead (n_samples,) whose gaps are straight lines, and where they are (n_samples,)."""
-    x = np.where(np.isfinite(x), x, np.nan)
+    x = lead.astype(working_type(len(lead), sfreq))
+    x[~np.isfinite(x)] = np.nan
     missing = np.isnan(x) | _constant(x, round(FLAT_SECONDS * sfreq))
     if missing.all():
-        return np.zeros(len(x)), missing
+        return np.zeros_like(x), missing
     if missing.any():
-        x = np.where(missing, np.interp(np.arange(len(x)), np.flatnonzero(~missing), x[~missing]), x)
+        at = np.flatnonzero(missing)
+        x[at] = np.interp(at, np.flatnonzero(~missing), x[~missing])
     return x, missing
 
 
-def _constant(x: NDArray[np.float64], shortest: int) -> NDArray[np.bool_]:
+def _constant(x: NDArray[Any], shortest: int) -> NDArray[np.bool_]:
     """Returns which samples are in a run of equal values that is at least `shortest` samples long."""
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(x) != 0) + 1, [len(x)]])
-    lengths = np.diff(bounds)
-    return np.repeat(lengths >= shortest, lengths)
+    equal = np.zeros(len(x) + 1, np.int8)  # whether a sample has the value of the one before
+    equal[1:-1] = x[1:] == x[:-1]
+    edges = np.diff(equal)
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)  # samples of each run of equal values
+    constant, long = np.zeros(len(x), bool), last - first + 1 >= shortest
+    for start, end in zip(first[long], last[long], strict=True):
+        constant[start : end + 1] = True
+    return constant
 
 
 # -- compare ------------------------------------------------------------------------------------------------------
@@ -301,13 +308,13 @@ def _report(
     table: pd.DataFrame, recording: Recording, classes: Sequence[str], details: Mapping[str, str]
 ) -> RecordingReport:
     index = lead_index(recording, recording.preferred_lead)
-    x = bridge(recording.signal[index].astype(np.float64), recording.sfreq)[0]
+    x = bridge(recording.signal[index], recording.sfreq)[0]
     highpass = dsp.butter(2, STRIP_HIGHPASS, "highpass", fs=recording.sfreq, output="sos")
     return RecordingReport(
         recording.name,
         recording.preferred_lead,
         recording.sfreq,
-        dsp.sosfiltfilt(highpass, x),
+        filter_zero_phase(highpass, x, recording.sfreq),
         table,
         classes,
         details,

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from scipy import signal as dsp
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
+from ecg.data.filters import filter_zero_phase
+
 SFREQ = 125.0  # Hz, of the detection
 SHORTEST_LEAD = 2.0  # s
 SLOPE_BAND = (5.0, 20.0)  # Hz
@@ -129,5 +131,4 @@ def _move_to_peaks(x: FloatArray, near: NDArray[np.int64], sfreq: float) -> NDAr
 def _filtered(x: FloatArray, band: tuple[float, float], sfreq: float) -> FloatArray:
     """Returns a lead (n_samples,) without the frequencies outside of a band in Hz, as far as its rate resolves them."""
     limited = (band[0], min(band[1], 0.45 * sfreq))
-    filtered: FloatArray = dsp.sosfiltfilt(dsp.butter(2, limited, "bandpass", fs=sfreq, output="sos"), x)
-    return filtered
+    return filter_zero_phase(dsp.butter(2, limited, "bandpass", fs=sfreq, output="sos"), x, sfreq)

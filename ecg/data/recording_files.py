@@ -29,7 +29,7 @@ HEADER, EDF = ".hea", ".edf"
 RESULTS = ".beats.csv"  # end of the names of tables of beats
 GLOB = re.compile(r"[*?[]")
 
-Signal = NDArray[np.float64]  # (n_leads, n_samples)
+Signal = NDArray[Any]  # (n_leads, n_samples) numbers
 
 
 def read_recording(
@@ -107,7 +107,7 @@ def recording_of_array(
         raise UserError(
             f"The signal is {values.dtype} {values.shape}. Valid: numbers (n_samples,) or (n_leads, n_samples)."
         )
-    values = np.atleast_2d(values).astype(np.float64)
+    values = np.atleast_2d(values)
     names = tuple(leads) if leads is not None else _numbered(len(values))
     if len(values) > MOST_LEADS:
         raise UserError(f"The signal has {len(values)} leads. Valid: at most {MOST_LEADS}, as (n_leads, n_samples).")
@@ -201,7 +201,7 @@ def _read_table(path: Path) -> tuple[tuple[str, ...], Signal]:
         raise UserError(
             f"{path} holds {content.dtype} {content.shape}. Valid: numbers (n_samples,) or (n_leads, n_samples)."
         )
-    signal = _checked(path, np.atleast_2d(content).astype(np.float64))
+    signal = _checked(path, np.atleast_2d(content))
     return _numbered(len(signal)), signal
 
 

@@ -30,6 +30,7 @@ from scipy import signal as dsp
 
 from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
+from ecg.data.filters import filter_zero_phase
 from ecg.data.p_wave_features import P_WAVE_FEATURES, p_wave_features
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
@@ -345,7 +346,7 @@ class CenteredWindow(Window):
 
     def _preprocess_lead(self, recording: Recording, index: int, ratio: Fraction) -> NDArray[np.float64]:
         """Returns a lead (n_samples,) at `ratio` times its sampling rate, filtered and standardised."""
-        x = recording.signal[index].astype(np.float64)
+        x = recording.signal[index]
         if x.size < recording.sfreq:
             raise UserError(
                 f"Record {recording.name} has {x.size} samples at {recording.sfreq:g} Hz. A record must be at least "
@@ -353,12 +354,12 @@ class CenteredWindow(Window):
             )
         highpass = dsp.butter(2, self.highpass_hz, "highpass", fs=recording.sfreq, output="sos")
         if self.causal:
+            x = x.astype(np.float64)
             causal: NDArray[np.float64] = dsp.resample_poly(
                 dsp.sosfilt(highpass, x - x[0]), ratio.numerator, ratio.denominator
             )
             return causal
-        x = dsp.sosfiltfilt(highpass, x)
-        x = _resample(x, ratio)
+        x = _resample(filter_zero_phase(highpass, x, recording.sfreq), ratio)
         standardised: NDArray[np.float64] = (x - np.median(x)) / (x.std() or 1.0)
         return standardised
 
