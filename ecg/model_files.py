@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ecg.config.schema import SynthConfig, TrainConfig
-from ecg.config.stored import config_of_model_file
+from ecg.config.stored import config_for_model_file, config_of_model_file
 from ecg.errors import UserError
 from ecg.files import atomic_write
 from ecg.reading import one_line
@@ -70,11 +70,8 @@ def write_model_file(
     path: Path, kind: str, config: DictConfig, weights: Mapping[str, Tensor], fitted: Mapping[str, Any]
 ) -> None:
     """Writes a model file; see `ModelFile` for the arguments."""
-    content: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
-    for key in ("checkpoint", "resume"):
-        content[key] = None
-    content["paths"] = {"run_dir": ".", "cache_dir": None}
-    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(content), "fitted": json.dumps(fitted)}
+    content, described = json.dumps(config_for_model_file(config)), json.dumps(fitted)
+    metadata = {"format": FORMAT, "kind": kind, "config": content, "fitted": described}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
     with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ecg.config.schema import TrainConfig
-from ecg.config.stored import config_of_model_file
+from ecg.config.stored import config_for_model_file, config_of_model_file
 from ecg.data.window import Window
 from ecg.errors import UserError
 from ecg.files import atomic_write
@@ -114,8 +114,6 @@ def read_onnx(path: Path) -> tuple[DictConfig, Logits]:
 
 def _metadata(cfg: DictConfig, window: Window, in_context: bool) -> dict[str, str]:
     prediction = cfg.prediction
-    content: Any = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    content |= {"checkpoint": None, "resume": None, "paths": {"run_dir": ".", "cache_dir": None}}
     described = {
         "classes": list(cfg.protocol.classes),
         "in_context": in_context,
@@ -124,7 +122,7 @@ def _metadata(cfg: DictConfig, window: Window, in_context: bool) -> dict[str, st
         "n_channels": window.n_channels,
         "n_features": window.n_rr,
         "prediction": OmegaConf.to_container(prediction, resolve=True, enum_to_str=True),
-        "config": content,
+        "config": config_for_model_file(cfg),
     }
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in described.items()}
     return texts | {"probabilities": "softmax((logits + prediction.shifts) / prediction.temperature)"}

@@ -266,11 +266,13 @@ def errors_table() -> str:
     return "\n".join(lines)
 
 
-def generators_table() -> str:
-    """A column for each generator: gates on the test beats, and the time of the fit."""
-    runs = read_runs("kaggle")
-    chosen = [dict(override.split("=", 1) for override in run.overrides) for run in runs]
-    names = [f"{overrides.get('generator', 'r3gan')}, {overrides['trainer.max_epochs']} epochs" for overrides in chosen]
+def generators_table(prefix: str) -> str:
+    """A column for each generator whose file starts with `prefix`: gates on the test beats, and the time of the fit."""
+    runs = read_runs(prefix)
+    names = [
+        f"{run.content['provenance']['choices']['generator']}, {run.content['fidelity']['fit']['epochs']} epochs"
+        for run in runs
+    ]
     lines = header(["on the test beats", "required"], names)
     fidelities = [run.fidelity for run in runs]
     for i, gate in enumerate(fidelities[0].gates):
@@ -316,17 +318,6 @@ def amounts_table() -> str:
             cells = [points_of(float(np.mean(list(f1.values())))), *(points_of(f1[name]) for name in "SVF")]
             fraction = "–" if entry["method"] == "none" else f"{entry['fraction']:g}"
             lines.append(row([regime, entry["method"], fraction, *cells]))
-    return "\n".join(lines)
-
-
-def causes_table() -> str:
-    """A row for each replaced property: discriminative score of each class, and the mean."""
-    scores = json.loads((RESULTS / "discriminator_causes.json").read_text())["scores"]
-    classes = list(next(iter(scores.values())))
-    lines = header(["replaced by that of the nearest real beat"], [*classes, "mean"])
-    for name, of_class in scores.items():
-        values = [of_class[each] for each in classes]
-        lines.append(row([name, *(f"{value:.2f}" for value in (*values, np.mean(values)))]))
     return "\n".join(lines)
 
 
@@ -419,8 +410,8 @@ ACCURACY_TABLES = {
 }
 REGIMES = ("single", "context", "kaggle_1")
 SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
-    "generators": generators_table,
-    "causes": causes_table,
+    "generators": partial(generators_table, "kaggle"),
+    "ds1_generator": partial(generators_table, "ds1"),
     "unseen": unseen_table,
     "amounts": amounts_table,
     **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},

@@ -2,8 +2,8 @@
 
     ECG_DATA_DIR=... python studies/synthesis_figures.py RUN_DIR docs/synthesis
 
-Writes beats.png, training.png and gates.png from the run folder of synth.py. The synthetic beats are those of its
-synthetic set; the real ones are the beats that the generator was fitted on.
+Writes beats.png, training.png and gates.png from the run folder of synth.py. The real beats are those that the
+generator was fitted on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -22,23 +21,24 @@ from ecg.callbacks import Gallery
 from ecg.checkpoints import AtomicCheckpointIO
 from ecg.config.schema import SynthConfig, register
 from ecg.config.stored import load_config
-from ecg.data.aami import CLASSES
-from ecg.data.synthetic_set import read_set
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.fidelity import Fidelity
 from ecg.files import atomic_write
 from ecg.reading import read_json
 from ecg.reports import synthesis_plots as plots
-from ecg.synthesis import FIDELITY
+from ecg.synthesis import FIDELITY, read_generator
+
+N_DRAWN = 100  # beats of each class, a few of which are shown
 
 
 def figures(run: Path) -> dict[str, Figure]:
     """The figures of a run folder, by file name."""
     cfg = load_config(run, SynthConfig)
-    data, synthetic = build.synthesis_data(cfg), read_set(run)
+    data, (synthesizer, _, _) = build.synthesis_data(cfg), read_generator(run, cfg)
     classes = data.split.classes
-    index = np.array([classes.index(name) if name in classes else -1 for name in CLASSES])
-    drawn = BeatSet(synthetic.signal, index[synthetic.label])
+    label = torch.arange(len(classes)).repeat_interleave(N_DRAWN)
+    signal = torch.cat([chunk.signal for chunk in synthesizer.draw(label, seed=cfg.seed)])
+    drawn = BeatSet(signal.numpy(), label.numpy())
     callbacks = AtomicCheckpointIO().load_checkpoint(run / "checkpoints" / "last.ckpt", torch.device("cpu"))[
         "callbacks"
     ]

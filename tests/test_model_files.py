@@ -76,6 +76,7 @@ def test_the_file_of_a_classifier_predicts_what_its_run_predicts(classifier_file
         ecg.load(model).predict(signal, 360, ["MLII"]) for model in (classifier_file, classifier_file.parent / "run")
     ]
     assert len(tables[0]) > 10
+    assert str(classifier_file.parent).encode() not in classifier_file.read_bytes()
     assert tables[0].equals(tables[1])
 
 

@@ -100,6 +100,18 @@ def load_config(folder: Path, root: type) -> DictConfig:
     return _typed(read_config(folder), root, str(folder / CONFIG), remedy)
 
 
+def config_for_model_file(cfg: DictConfig) -> dict[str, Any]:
+    """The content of a stored configuration for a model file: without locations, which are those of one machine."""
+    stored: DictConfig = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True, enum_to_str=True))  # type: ignore[assignment]
+    for key in INPUTS:
+        if OmegaConf.select(stored, key) is not None:
+            OmegaConf.update(stored, key, None)
+    stored.paths = {"run_dir": ".", "cache_dir": None}
+    stored.resume, stored.trainer.default_root_dir = None, "."
+    content: Any = OmegaConf.to_container(stored)
+    return content  # type: ignore[no-any-return]
+
+
 def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
     """The configuration in a model file, with the types of the schema; see `load_config`.
 
