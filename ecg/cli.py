@@ -139,6 +139,36 @@ def export(
 
 
 @app.command()
+def explain(
+    recording: Annotated[Path, typer.Argument(help="WFDB record, or file .edf, .csv, .npy or .parquet.")],
+    at: Annotated[float, typer.Option(help="Time of the beat in s from the start of the recording.")],
+    out: Annotated[Path, typer.Option(help="File .png.")],
+    model: Annotated[
+        str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")
+    ] = "inter_patient",
+    name: Annotated[str | None, typer.Option("--class", help="Class to explain; default: the predicted one.")] = None,
+    lead: Annotated[str | None, typer.Option(help="Lead with the R peaks; default: as in ecg predict.")] = None,
+    sfreq: Annotated[float | None, typer.Option(help="Sampling rate in Hz of a file that does not state one.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Draws what the network used to classify a beat: parts of the beat and its neighbours, and the features.
+
+    Orange parts and coloured bars speak for the class, purple parts and grey bars against it, relative to the mean beat
+    of the recording (integrated gradients). Needs pip install "ecg-synthesis-classification[explain]".
+    """
+    with user_errors():
+        from ecg.data.recording_files import read_recording
+        from ecg.explanation import explain_beat, write_explanation
+        from ecg.prediction import load_classifier
+
+        if out.exists() and not overwrite:
+            raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
+        beat = explain_beat(load_classifier(model), read_recording(recording, sfreq=sfreq, lead=lead), at, name)
+        write_explanation(beat, recording.name, out)
+        typer.echo(f"{out}: beat at {beat.time:.2f} s, class {beat.class_name}, probability {beat.probability:.3f}")
+
+
+@app.command()
 def synthesize(
     out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
     name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],

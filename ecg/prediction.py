@@ -76,7 +76,11 @@ class BeatClassifier:
         return self.predict_recording(recording_of_array(signal, sfreq, leads, lead))
 
     def predict_recording(self, recording: Recording) -> pd.DataFrame:
-        """Returns a row for each beat, in order.
+        """Returns a row for each beat, in order; see `predict_beats`."""
+        return self.predict_beats(recording)[0]
+
+    def predict_beats(self, recording: Recording) -> tuple[pd.DataFrame, Beats]:
+        """Returns a table with a row for each beat, in order, and the beats.
 
         Columns: `sample` and `time` (s) of the R peak, `rr` (s, from the beat before; NaN for the first), `class`, and
         `p_N` and so on, the probability of each class. Parts of the recording without contact have no beats.
@@ -98,7 +102,7 @@ class BeatClassifier:
         probability = self._probability(beats)
         table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})
         table["class"] = np.array(self.classes)[probability.argmax(axis=1)]
-        return table.assign(**{f"p_{name}": probability[:, c] for c, name in enumerate(self.classes)})
+        return table.assign(**{f"p_{name}": probability[:, c] for c, name in enumerate(self.classes)}), beats
 
     @torch.inference_mode()
     def _probability(self, beats: Beats) -> NDArray[np.float64]:

@@ -96,6 +96,11 @@ class Window(ABC):
         return self.n_rr
 
     @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features of a beat (R,)."""
+        return ()
+
+    @property
     def n_p_wave(self) -> int:
         """How many describe the P wave; they follow, and those of the shape come last."""
         return 0
@@ -239,6 +244,21 @@ class CenteredWindow(Window):
     def n_p_wave(self) -> int:
         """See `Window`."""
         return self.leads * len(P_WAVE_FEATURES) if self.features == "rhythm_and_shape" else 0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """See `Window`."""
+        if self.features != "rhythm_and_shape":
+            return RR_FEATURES if self.features == "rr" else ()
+        rhythm = CAUSAL_RHYTHM_FEATURES if self.causal else RHYTHM_FEATURES
+        shape = CAUSAL_SHAPE_FEATURES if self.causal else SHAPE_FEATURES
+        of_leads = [
+            f"{kind}{name}{lead}"
+            for kind, names in (("P wave: ", P_WAVE_FEATURES), ("", shape))
+            for lead in ("", ", second lead")[: self.leads]
+            for name in names
+        ]
+        return (*rhythm, *of_leads)
 
     @property
     def peak(self) -> int:
