@@ -34,15 +34,13 @@ def load(model: str | Path = "inter_patient") -> BeatClassifier:
     return load_classifier(model)
 
 
-def sample(
-    name: str, n: int, *, model: str | Path = "r3gan", seed: int = 0, record: str | None = None
-) -> NDArray[np.float32]:
-    """Returns synthetic beats (n, C, T): with the released generator (n, 1, 187) in the format of the Kaggle set.
+def sample(name: str, n: int, *, model: str | Path, seed: int = 0, record: str | None = None) -> NDArray[np.float32]:
+    """Returns synthetic beats (n, C, T).
 
     Args:
         name: the class: N, S, V, F or Q.
         n: number of beats.
-        model: name of a released model (`ecg models`), a run folder of synth.py, or a model file.
+        model: a run folder of synth.py, or a model file.
         seed: seed of the noise and of the records; the same seed gives the same beats.
         record: the record that the beats are drawn for; None for the records of the training beats of the class.
 

@@ -172,10 +172,8 @@ def explain(
 def synthesize(
     out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
     name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
+    model: Annotated[str, typer.Option(help="Run folder of synth.py, or model file.")],
     n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
-    model: Annotated[
-        str, typer.Option(help="Released model (ecg models), run folder of synth.py, or model file.")
-    ] = "r3gan",
     record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,

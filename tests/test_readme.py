@@ -12,8 +12,11 @@ from ecg.config.checks import check_synth, check_train
 
 README = (ROOT / "README.md").read_text()
 ACCURACY = (ROOT / "docs" / "accuracy.md").read_text()
+SYNTHESIS = (ROOT / "docs" / "synthesis.md").read_text()
 # `sweep.resume` is replaced by the command of the sweep before Hydra reads it.
-COMMANDS = sorted(set(re.findall(r"python (train|synth)\.py ((?:-m )?(?!sweep\.)[\w./]+=[^`\n]*)", README + ACCURACY)))
+COMMANDS = sorted(
+    set(re.findall(r"python (train|synth)\.py ((?:-m )?(?!sweep\.)[\w./]+=[^`\n]*)", README + ACCURACY + SYNTHESIS))
+)
 
 
 @pytest.mark.slow
@@ -34,6 +37,6 @@ def test_tables_match_the_results() -> None:
 
 
 def test_linked_files_exist() -> None:
-    for folder, text in ((ROOT, README), (ROOT / "docs", ACCURACY)):
+    for folder, text in ((ROOT, README), (ROOT / "docs", ACCURACY), (ROOT / "docs", SYNTHESIS)):
         for target in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
             assert (folder / target).exists(), target
