@@ -1,9 +1,8 @@
 """Experiment framework for ECG heartbeats: classification, synthesis of rare classes, comparison.
 
-import ecg
-
-beats = ecg.load("inter_patient").predict(signal, sfreq=360)  # a DataFrame with a row for each beat
-signal = ecg.sample("F", 100)  # an array (100, 1, 187)
+>>> import ecg
+>>> beats = ecg.load("inter_patient").predict(signal, sfreq=360)  # a DataFrame with a row for each beat
+>>> signal = ecg.sample("F", 100, model="RUN_DIR")  # an array (100, C, T) of a fitted generator
 """
 
 from __future__ import annotations
