@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ecg.data.beats import Beats
 from ecg.data.recording import Recording
 from ecg.errors import UserError
 from ecg.files import atomic_write
@@ -80,7 +81,7 @@ def explain_beat(
         UserError: captum is missing, the classifier has no gradients, no beat is near, or the class is unknown.
     """
     try:
-        from captum.attr import IntegratedGradients
+        import captum  # noqa: F401, used below
     except ImportError as error:
         raise UserError('ecg explain needs: pip install "ecg-synthesis-classification[explain]".') from error
     network = classifier.network
@@ -99,24 +100,10 @@ def explain_beat(
     name = class_name or str(table["class"].iloc[i])
     reach = CONTEXT if classifier.in_context else 0
     chosen = np.arange(max(0, i - reach), min(len(beats.time), i + reach + 1))
-    own, target = int(np.flatnonzero(chosen == i)[0]), classifier.classes.index(name)
-    signal, features = torch.from_numpy(beats.signal), torch.from_numpy(beats.rr)
-    inputs = tuple(x[chosen][None] if classifier.in_context else x[chosen] for x in (signal, features))
-    baseline = tuple(
-        mean.expand_as(x) for mean, x in zip((signal.mean(dim=0), features.mean(dim=0)), inputs, strict=True)
+    own = int(np.flatnonzero(chosen == i)[0])
+    of_signal, of_features, difference = _attribute(
+        network, beats, chosen, own, classifier.classes.index(name), in_context=classifier.in_context
     )
-
-    others = [c for c in range(len(classifier.classes)) if c != target]
-
-    def log_odds(*parts: Tensor) -> Tensor:
-        logits: Tensor = network(*parts)  # (STEPS, K, n_classes), or of single beats (STEPS, n_classes)
-        logits = logits[:, own] if classifier.in_context else logits
-        return logits[:, target] - logits[:, others].logsumexp(dim=1)
-
-    attributed = IntegratedGradients(log_odds).attribute(inputs, baseline, n_steps=STEPS, internal_batch_size=STEPS)
-    of_signal, of_features = (x.reshape(len(chosen), *x.shape[1 + classifier.in_context :]) for x in attributed)
-    with torch.no_grad():
-        difference = float(log_odds(*inputs) - log_odds(*baseline))
     return Explanation(
         time=float(beats.time[i]),
         class_name=name,
@@ -132,6 +119,37 @@ def explain_beat(
         sfreq=beats.sfreq,
         peak=classifier.window.peak,
     )
+
+
+def _attribute(
+    network: nn.Module, beats: Beats, chosen: NDArray[np.int64], own: int, target: int, *, in_context: bool
+) -> tuple[Tensor, Tensor, float]:
+    """Returns the attributions of the signals (K, C, T) and features (K, R) of some beats, and their sum.
+
+    Args:
+        network: the network.
+        beats: all beats of the recording, whose mean is the baseline.
+        chosen: (K,) the beats that the network receives.
+        own: index of the explained beat among them.
+        target: index of the class.
+        in_context: whether the network receives the beats as one sequence.
+    """
+    from captum.attr import IntegratedGradients
+
+    columns = [torch.from_numpy(column) for column in (beats.signal, beats.rr)]
+    inputs = tuple(x[chosen][None] if in_context else x[chosen] for x in columns)
+    baseline = tuple(x.mean(dim=0).expand_as(part) for x, part in zip(columns, inputs, strict=True))
+
+    def log_odds(*parts: Tensor) -> Tensor:
+        logits: Tensor = network(*parts)  # (STEPS, K, n_classes), or of single beats (STEPS, n_classes)
+        logits = logits[:, own] if in_context else logits
+        others = [c for c in range(logits.shape[1]) if c != target]
+        return logits[:, target] - logits[:, others].logsumexp(dim=1)
+
+    attributed = IntegratedGradients(log_odds).attribute(inputs, baseline, n_steps=STEPS, internal_batch_size=STEPS)
+    of_signal, of_features = (x.reshape(len(chosen), *x.shape[1 + in_context :]) for x in attributed)
+    with torch.no_grad():
+        return of_signal, of_features, float(log_odds(*inputs) - log_odds(*baseline))
 
 
 def write_explanation(beat: Explanation, name: str, path: Path) -> None:
