@@ -57,7 +57,7 @@ from ecg.training_memory import PROBE, require_space_for_parameters, require_ste
 
 log = logging.getLogger(__name__)
 
-MIN_CLASS_BEATS = 5  # fewest training beats of a class; whether few are only copied is a measure of the evaluation
+MIN_CLASS_BEATS = 5  # fewest training beats of a class; the evaluation measures whether the generator copies them
 # Training steps and width of an evaluation network. A narrow one learns the simulated recordings in few steps.
 EVALUATION, EVALUATION_SIMULATED = (800, CLASSIFIER_WIDTH), (60, 24)
 # Environment variables by which Lightning recognises torchrun, SLURM, LSF and MPI.
@@ -470,8 +470,7 @@ def classification_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
 def synthesis_trainer(cfg: DictConfig, run: Run) -> pl.Trainer:
     """The Trainer of a generator. The best epoch has the largest coverage of real beats.
 
-    Not the smallest Fréchet distance, which compares means and covariances only. In a fit of 24 epochs, the distance
-    was smallest after 7, where real and synthetic beats were easier to separate than in the last one.
+    Not the smallest Fréchet distance: it compares means and covariances only.
 
     Raises:
         UserError: Lightning refuses the arguments.

@@ -178,7 +178,7 @@ def synthesize(
     seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Draws synthetic beats of a class. They are no recorded beats, and must not be used as such."""
+    """Draws synthetic beats of a class. They are not recordings of a patient."""
     with user_errors():
         from ecg.sampling import load_generator, write_beats
 

@@ -80,10 +80,6 @@ def explain_beat(
     Raises:
         UserError: captum is missing, the classifier has no gradients, no beat is near, or the class is unknown.
     """
-    try:
-        import captum  # noqa: F401, used below
-    except ImportError as error:
-        raise UserError('ecg explain needs: pip install "ecg-synthesis-classification[explain]".') from error
     network = classifier.network
     if not isinstance(network, nn.Module):
         raise UserError(
@@ -133,8 +129,14 @@ def _attribute(
         own: index of the explained beat among them.
         target: index of the class.
         in_context: whether the network receives the beats as one sequence.
+
+    Raises:
+        UserError: captum is missing.
     """
-    from captum.attr import IntegratedGradients
+    try:
+        from captum.attr import IntegratedGradients
+    except ImportError as error:
+        raise UserError('ecg explain needs: pip install "ecg-synthesis-classification[explain]".') from error
 
     columns = [torch.from_numpy(column) for column in (beats.signal, beats.rr)]
     inputs = tuple(x[chosen][None] if in_context else x[chosen] for x in columns)

@@ -34,14 +34,12 @@ class ModelFile:
 
     Attributes:
         path: the file.
-        kind: "classifier" or "generator".
         config: the configuration of the fit.
         weights: the weights by name.
         fitted: of a generator, what sampling needs beside the configuration; empty for a classifier.
     """
 
     path: Path
-    kind: str
     config: DictConfig
     weights: dict[str, Tensor]
     fitted: dict[str, Any]
@@ -69,7 +67,15 @@ class ModelFile:
 def write_model_file(
     path: Path, kind: str, config: DictConfig, weights: Mapping[str, Tensor], fitted: Mapping[str, Any]
 ) -> None:
-    """Writes a model file; see `ModelFile` for the arguments."""
+    """Writes a model file.
+
+    Args:
+        path: the file.
+        kind: "classifier" or "generator".
+        config: the configuration of the fit.
+        weights: the weights by name.
+        fitted: of a generator, what sampling needs beside the configuration.
+    """
     content, described = json.dumps(config_for_model_file(config)), json.dumps(fitted)
     metadata = {"format": FORMAT, "kind": kind, "config": content, "fitted": described}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
@@ -77,11 +83,15 @@ def write_model_file(
         temporary.write_bytes(save(tensors, metadata))
 
 
-def read_model_file(path: Path) -> ModelFile:
+def read_model_file(path: Path, kind: str) -> ModelFile:
     """Reads a model file.
 
+    Args:
+        path: the file.
+        kind: "classifier" or "generator".
+
     Raises:
-        UserError: the file is missing or damaged, or of another version.
+        UserError: the file is missing or damaged, of another version, or of the other kind.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing.")
@@ -91,12 +101,14 @@ def read_model_file(path: Path) -> ModelFile:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path} is not a model file, or is damaged: {one_line(error)}.") from error
-    if metadata.get("format") != FORMAT or (kind := metadata.get("kind")) not in ROOTS:
+    if metadata.get("format") != FORMAT or metadata.get("kind") not in ROOTS:
         raise UserError(f"{path} is not a model file of this version.")
+    if metadata["kind"] != kind:
+        raise UserError(f"{path} is a {metadata['kind']}, not a {kind}.")
     try:
         content, fitted = json.loads(metadata["config"]), json.loads(metadata["fitted"])
     except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {one_line(error)}.") from error
     if not all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point()):
         raise UserError(f"{path} is damaged: a weight is not a finite number.")
-    return ModelFile(path, kind, config_of_model_file(content, ROOTS[kind], path), weights, fitted)
+    return ModelFile(path, config_of_model_file(content, ROOTS[kind], path), weights, fitted)

@@ -64,6 +64,7 @@ def write_onnx(network: Network, cfg: DictConfig, window: Window, path: Path) ->
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         axes = {0: torch.export.Dim("batch")} | ({1: torch.export.Dim("beats")} if in_context else {})
+        # In some processes it falls back to fixed sizes. The comparison below, with two sizes, then fails.
         program = torch.onnx.export(
             network,
             examples[0],

@@ -140,9 +140,7 @@ def load_classifier(model: str | Path) -> BeatClassifier:
         return _classifier(*_fitted_network(path))
     if path.suffix == onnx_files.SUFFIX:
         return _classifier(*onnx_files.read_onnx(path))
-    file = read_model_file(path)
-    if file.kind != "classifier":
-        raise UserError(f"{path} is a {file.kind}, not a classifier.")
+    file = read_model_file(path, "classifier")
     network = _network(file.config)
     file.load_into(network)
     return _classifier(file.config, network)

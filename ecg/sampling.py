@@ -19,7 +19,7 @@ from ecg.files import atomic_write
 from ecg.model_files import read_model_file, write_model_file
 from ecg.pretrained import find_model
 from ecg.reading import parse
-from ecg.synthesis import Fitted, load_best, read_fitted
+from ecg.synthesis import Fitted, read_fitted, read_generator
 from ecg.synthesizer import Synthesizer
 
 CRITIC = "generator.critic."  # start of the names of weights that sampling does not need
@@ -68,8 +68,7 @@ class BeatGenerator:
     def _require_pair(self, c: int, record: str) -> None:
         if record not in self.fitted.records:
             raise UserError(f"This generator has no record {record}. Its records: {', '.join(self.fitted.records)}.")
-        r, known = self.fitted.records.index(record), self.synthesizer.generator.known_records
-        if not self.synthesizer.record_counts[c, r] and (known is None or not known[r]):
+        if not self.synthesizer.drawable[c, self.fitted.records.index(record)]:
             raise UserError(
                 f"This generator cannot draw beats of class {self.fitted.classes[c]} for record {record}, which has "
                 "none among its training beats."
@@ -88,9 +87,7 @@ def load_generator(model: str | Path) -> BeatGenerator:
     path = find_model(model)
     if path.is_dir():
         return _generator_of_run(path)
-    file = read_model_file(path)
-    if file.kind != "generator":
-        raise UserError(f"{path} is a {file.kind}, not a generator.")
+    file = read_model_file(path, "generator")
     try:
         fitted: Fitted = parse(Fitted, file.fitted)
         problem = fitted.problem()
@@ -106,11 +103,9 @@ def load_generator(model: str | Path) -> BeatGenerator:
 
 
 def _generator_of_run(folder: Path) -> BeatGenerator:
-    cfg, fitted = load_config(folder, SynthConfig), read_fitted(folder)
+    cfg = load_config(folder, SynthConfig)
     cfg.trainer.accelerator = "cpu"
-    synthesizer = build.unfitted_synthesizer(cfg, fitted.shape, fitted.classes, len(fitted.records), fitted.padded)
-    load_best(folder, synthesizer)
-    return BeatGenerator(synthesizer, fitted)
+    return BeatGenerator(read_generator(folder, cfg)[0], read_fitted(folder))
 
 
 def write_beats(signal: NDArray[np.float32], name: str, padded: bool, path: Path) -> None:

@@ -398,8 +398,8 @@ def record_weight(cfg: DictConfig, synthesizer: Synthesizer, records: Sequence[s
     Raises:
         UserError: a class cannot be drawn for the requested records.
     """
-    counts, known = synthesizer.record_counts, synthesizer.generator.known_records
-    can_draw = counts > 0 if known is None else (counts > 0) | known  # (n_classes, n_records)
+    counts, can_draw = synthesizer.record_counts, synthesizer.drawable
+    known = synthesizer.generator.known_records
     remedy = "" if known is not None else " A generator with generator.embedding=normal_beats can draw other pairs."
     if cfg.synth.record is not None:
         if cfg.synth.record not in records:

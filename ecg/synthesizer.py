@@ -153,6 +153,12 @@ class Synthesizer(DivergenceCheck):
             # The processes draw the same beats, but need not agree in the last digit, and all choose the best epoch.
             self.log(f"val/{name}", value, prog_bar=name == "frechet", batch_size=1, sync_dist=True)
 
+    @property
+    def drawable(self) -> Tensor:
+        """(n_classes, n_records) whether beats of a class can be drawn for a record."""
+        known = self.generator.known_records
+        return self.record_counts > 0 if known is None else (self.record_counts > 0) | known
+
     @torch.inference_mode()
     def draw(self, label: Tensor, seed: int, record_weight: Tensor | None = None) -> Iterator[DrawnBeats]:
         """Yields chunks of sampled beats.

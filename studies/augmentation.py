@@ -14,7 +14,8 @@ Regimes:
 `single` by cross-validation within DS1, for the Kaggle split on its validation beats. The study adds the number with
 the largest mean macro-F1 of both methods. In context it adds that of `single`.
 
-All augmentations add the same number of beats and train for the same number of steps. `--seen` and `--unseen` are run
+All augmentations train for the same number of steps, except that single beats of DS1 have up to 4 % more steps with
+added beats. `fusion` adds F beats only. `--seen` and `--unseen` are run
 folders of synth.py with `synth.pairs=seen` and `synth.pairs=unseen`, for a generator that was fitted on the training
 beats of the regime. A study that was interrupted continues. The result is results/study_REGIME.json: the scores of
 every seed, and the differences to `none` and to `oversample`, paired by seed, with Holm's correction over all tests of

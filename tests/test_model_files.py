@@ -172,7 +172,7 @@ def test_a_damaged_file_gives_one_sentence(
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(content)
     with contextlib.suppress(UserError):  # a byte of a weight may have another valid value
-        read_model_file(path)
+        read_model_file(path, "classifier")
 
 
 def test_every_released_model_has_a_card() -> None:

@@ -115,14 +115,14 @@ class BeatSequence(Network):
         # An ONNX file cannot have a number of parts that depends on the input.
         whole = self.training or torch.compiler.is_exporting()
         parts = [beats] if whole else beats.split(ENCODE_AT_ONCE)
-        encoded = torch.cat([self.encoder.embed(part, part.new_empty(len(part), 0)) for part in parts])  # (B L, D)
+        encoded = torch.cat([self.encoder.embed(part, part.new_empty(part.shape[0], 0)) for part in parts])  # (B L, D)
         return encoded.view(*signal.shape[:2], -1)
 
     def _embed(self, waveform: Tensor, rr: Tensor) -> Tensor:
         """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, D)."""
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
-            features = self.norm(rr.flatten(0, 1)).unflatten(0, rr.shape[:2]).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
+            features = self.norm(rr.flatten(0, 1)).view_as(rr).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
             encoded = self.encoded(waveform.float())  # (B, L, E)
             if self.training:
                 features = features + self.noise * torch.randn_like(features)
