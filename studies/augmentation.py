@@ -2,6 +2,7 @@
 
     ECG_DATA_DIR=... python studies/augmentation.py single --amounts --runs FOLDER
     ECG_DATA_DIR=... python studies/augmentation.py single --seen RUN --unseen RUN --runs FOLDER
+    ECG_DATA_DIR=... python studies/augmentation.py single --patients --runs FOLDER
 
 Regimes:
 
@@ -12,7 +13,7 @@ Regimes:
 
 `--amounts` comes first. It compares numbers of added beats with oversampling and fusion, which need no generator: for
 `single` by cross-validation within DS1, for the Kaggle split on its validation beats. The study adds the number with
-the largest mean macro-F1 of both methods. In context it adds that of `single`.
+the largest mean macro-F1 of both methods. In context it adds that of `single`, and in `kaggle_10` that of `kaggle_1`.
 
 All augmentations train for the same number of steps, except that single beats of DS1 have up to 4 % more steps with
 added beats. `fusion` adds F beats only. `--seen` and `--unseen` are run
@@ -20,6 +21,10 @@ folders of synth.py with `synth.pairs=seen` and `synth.pairs=unseen`, for a gene
 beats of the regime. A study that was interrupted continues. The result is results/study_REGIME.json: the scores of
 every seed, and the differences to `none` and to `oversample`, paired by seed, with Holm's correction over all tests of
 the regime. That of `--amounts` is results/amounts_REGIME.json.
+
+`--patients` measures how much further real patients help, which bounds what beats for unseen patients can achieve. It
+trains with 5, 10 or all 21 patients of DS1 for the same number of steps. The seed chooses the smaller sets at random,
+each within the next one. The result is results/patients_REGIME.json.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ from numpy.typing import NDArray
 from ecg.comparison.calibration import calibrate
 from ecg.comparison.run_records import RunRecord, read_runs
 from ecg.comparison.statistics import holm, mean_interval, paired_p
+from ecg.data.mitbih import DS1, DS2
 from ecg.evaluation.scores import Metrics
 from ecg.files import write_json
 
@@ -58,15 +64,17 @@ class Regime:
     Attributes:
         base: of every job.
         transforms: of the augmentation `waveform`, next to oversampling.
-        amounts: values of `augmentation.fraction` that are compared; none for the amount of `single`.
+        amounts: values of `augmentation.fraction` that are compared, or the regime whose amount is used.
+        steps: of a training without augmentation; None where patients are in all subsets.
         folds: overrides of the jobs that compare them, in place of `base`, and the number of folds; None for the
             validation beats of a single job.
     """
 
     base: tuple[str, ...]
     transforms: tuple[str, ...]
-    amounts: tuple[float, ...]
+    amounts: tuple[float, ...] | str
     folds: tuple[tuple[str, ...], int] | None
+    steps: int | None = None
 
 
 # In context, beats of class F are added, up to the number of S beats: the logit of S does not depend on the waveform.
@@ -77,31 +85,33 @@ TRANSFORMS = tuple(
 )
 # Without validation beats, so that the generator may be fitted on all patients.
 ALL_OF_DS1 = ("protocol=inter_patient", "protocol.validation_fraction=0")
+# The patient of record 201 is in DS2.
+PATIENTS = tuple(name for name in DS1 if name != "201")
+N_PATIENTS = (5, 10, len(PATIENTS))
 DS1_FOLDS = (
     "protocol=patient_kfold",
     "protocol.n_folds=5",
     "protocol.lead=MLII",
     "protocol.classes=[N,S,V,F]",
-    # Record 201 is left out, because its patient is in DS2.
-    "data.records=[101,106,108,109,112,114,115,116,118,119,122,124,203,205,207,208,209,215,220,223,230]",
+    f"data.records=[{','.join(PATIENTS)}]",
 )
 KAGGLE = ("data=mitbih", "protocol=kaggle", "callbacks.patience=null")
 REGIMES = {
-    "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, (), None),
-    "single": Regime((*SINGLE, *ALL_OF_DS1), TRANSFORMS, (0.3, 1.0), ((*SINGLE, *DS1_FOLDS), 5)),
+    "context": Regime(("experiment=inter_patient", *IN_CONTEXT), TRANSFORMS, "single", None, 328),
+    "single": Regime((*SINGLE, *ALL_OF_DS1), TRANSFORMS, (0.3, 1.0), ((*SINGLE, *DS1_FOLDS), 5), 1532),
     **{
         f"kaggle_{percent}": Regime(
             (
                 *KAGGLE,
                 f"protocol.keep={{S:{percent / 100},V:{percent / 100},F:{percent / 100}}}",
                 "trainer.limit_train_batches=300",
-                "trainer.max_epochs=8",
+                "trainer.max_epochs=4",
             ),
             TRANSFORMS,
-            (0.01, 0.1, 1.0),
+            amounts,
             None,
         )
-        for percent in (10, 1)
+        for percent, amounts in ((10, "kaggle_1"), (1, (0.01, 0.1, 1.0)))
     },
 }
 
@@ -176,7 +186,7 @@ def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Trains all augmentations of a regime with every seed; returns scores and differences."""
     folder, settings = options.runs.resolve() / regime, REGIMES[regime]
     of_arms = arms(settings, options.seen, options.unseen)
-    amount = [f"augmentation.fraction={chosen_amount('single' if regime == 'context' else regime)}"]
+    amount = [f"augmentation.fraction={chosen_amount(regime)}"]
     seeds = range(1, options.seeds + 1)
     jobs = [
         (folder / f"{name}_{seed}", [*settings.base, *with_amount(name, overrides, amount), f"seed={seed}"])
@@ -200,6 +210,7 @@ def compare_amounts(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Compares numbers of added beats; returns the F1 of each class for each fraction and method, not of test beats."""
     folder, settings = options.runs.resolve() / f"amounts_{regime}", REGIMES[regime]
     base, n_folds = settings.folds or (settings.base, 1)
+    assert not isinstance(settings.amounts, str)
     cases = [("none", 1.0), *((name, amount) for amount in settings.amounts for name in ("oversample", "fusion"))]
     folders = {case: [folder / f"{case[0]}_{case[1]}_{fold}" for fold in range(n_folds)] for case in cases}
     jobs = []
@@ -218,6 +229,27 @@ def compare_amounts(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     return {"overrides": base, "rows": rows}
 
 
+def compare_patients(regime: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Compares numbers of training patients; returns the scores of every seed."""
+    folder, settings = options.runs.resolve() / f"patients_{regime}", REGIMES[regime]
+    base = [*settings.base, "augmentation=none", "trainer.max_epochs=null", f"trainer.max_steps={settings.steps}"]
+    seeds, jobs, rows = range(1, options.seeds + 1), [], []
+    for seed in seeds:
+        for n in N_PATIENTS:
+            names = ",".join([*patients(n, seed), *DS2])
+            jobs.append((folder / f"{n}_{seed}", [*base, f"data.records=[{names}]", f"seed={seed}"]))
+    run_jobs(jobs, options.jobs)
+    for n in N_PATIENTS:
+        scores = scores_of(read_runs([folder / f"{n}_{seed}" for seed in seeds]))
+        rows.append({"patients": n, "records": [patients(n, seed) for seed in seeds], "scores": scores})
+    return {"overrides": base, "seeds": list(seeds), "rows": rows}
+
+
+def patients(n: int, seed: int) -> list[str]:
+    """Returns the records of n patients of DS1, chosen by the seed."""
+    return sorted(np.random.default_rng(seed).permutation(PATIENTS)[:n].tolist())
+
+
 def with_amount(name: str, overrides: Sequence[str], amount: Sequence[str]) -> list[str]:
     """Overrides of an augmentation that adds a number of beats."""
     return [*overrides, *(amount if name != "none" else [])]
@@ -225,6 +257,8 @@ def with_amount(name: str, overrides: Sequence[str], amount: Sequence[str]) -> l
 
 def chosen_amount(regime: str) -> float:
     """The fraction of the missing beats with the largest mean macro-F1 in the result of `--amounts`."""
+    if isinstance(other := REGIMES[regime].amounts, str):
+        return chosen_amount(other)
     rows = json.loads((ROOT / "results" / f"amounts_{regime}.json").read_text())["rows"]
     scores: dict[float, list[float]] = {}
     for row in rows:
@@ -238,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("regime", choices=[*REGIMES])
     parser.add_argument("--amounts", action="store_true", help="compare numbers of added beats instead")
+    parser.add_argument("--patients", action="store_true", help="compare numbers of training patients instead")
     parser.add_argument("--seen", type=Path, help="run folder of synth.py")
     parser.add_argument("--unseen", type=Path, help="run folder of synth.py with synth.pairs=unseen")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
@@ -245,14 +280,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args(arguments)
     if options.amounts:
-        if not REGIMES[options.regime].amounts:
-            parser.error("context adds the amount of single.")
-        content = compare_amounts(options.regime, options)
+        if isinstance(other := REGIMES[options.regime].amounts, str):
+            parser.error(f"{options.regime} adds the amount of {other}.")
+        kind, content = "amounts", compare_amounts(options.regime, options)
+    elif options.patients:
+        if REGIMES[options.regime].steps is None:
+            parser.error("the Kaggle split has no unseen patients.")
+        kind, content = "patients", compare_patients(options.regime, options)
     else:
         if options.seen is None or (options.unseen is None and not options.regime.startswith("kaggle")):
             parser.error("--seen is missing, or --unseen of a regime of unseen patients.")
-        content = study(options.regime, options)
-    path = ROOT / "results" / f"{'amounts' if options.amounts else 'study'}_{options.regime}.json"
+        kind, content = "study", study(options.regime, options)
+    path = ROOT / "results" / f"{kind}_{options.regime}.json"
     write_json(path, content)
     print(path)
 
