@@ -77,14 +77,15 @@ def window(cfg: DictConfig) -> Window:
     data = cfg.data
     if data.window == WindowName.kaggle:
         return KaggleWindow(lead=data.get("lead", "first"))
-    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads", "causal")}
+    names = ("lead", "before", "after", "sfreq", "difference", "leads", "causal", "snap")
+    of_beats = {name: data[name] for name in names}
     return CenteredWindow(**of_beats, features=data.features.value)
 
 
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_cutting = ("window", "lead", "leads", "before", "after", "sfreq", "difference")
-    of_the_window = (*of_cutting, "features", "causal", "context")
+    of_the_window = (*of_cutting, "features", "causal", "snap", "context")
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}

@@ -27,7 +27,7 @@ from ecg.data.filters import filter_zero_phase, working_type
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.recording_files import RESULTS, recording_of_array
-from ecg.data.window import Window, lead_index
+from ecg.data.window import CenteredWindow, Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.beat_matching import Comparison, compare_beats
@@ -70,16 +70,24 @@ class BeatClassifier:
     vote: bool
 
     def predict(
-        self, signal: NDArray[Any], sfreq: float, leads: Sequence[str] | None = None, lead: str | None = None
+        self,
+        signal: NDArray[Any],
+        sfreq: float,
+        leads: Sequence[str] | None = None,
+        lead: str | None = None,
+        *,
+        r_peaks: NDArray[np.int64] | None = None,
     ) -> pd.DataFrame:
-        """Returns a row for each beat of a signal; see `predict_recording` and `recording_of_array`."""
-        return self.predict_recording(recording_of_array(signal, sfreq, leads, lead))
+        """Returns a row for each beat of a signal; see `predict_beats` and `recording_of_array`."""
+        return self.predict_recording(recording_of_array(signal, sfreq, leads, lead), r_peaks=r_peaks)
 
-    def predict_recording(self, recording: Recording) -> pd.DataFrame:
+    def predict_recording(self, recording: Recording, *, r_peaks: NDArray[np.int64] | None = None) -> pd.DataFrame:
         """Returns a row for each beat, in order; see `predict_beats`."""
-        return self.predict_beats(recording)[0]
+        return self.predict_beats(recording, r_peaks=r_peaks)[0]
 
-    def predict_beats(self, recording: Recording) -> tuple[pd.DataFrame, Beats]:
+    def predict_beats(
+        self, recording: Recording, *, r_peaks: NDArray[np.int64] | None = None
+    ) -> tuple[pd.DataFrame, Beats]:
         """Returns a table with a row for each beat, in order, and the beats.
 
         Columns: `sample` and `time` (s) of the R peak, `rr` (s, from the beat before; NaN for the first), `class`, and
@@ -87,17 +95,21 @@ class BeatClassifier:
 
         Args:
             recording: the recording; its annotations are not used.
+            r_peaks: samples (n,) of the R peaks, ascending; None to detect them in the preferred lead.
 
         Raises:
-            UserError: the recording has fewer than two beats.
+            UserError: the recording has fewer than two beats, or the R peaks are not ascending samples of it.
         """
-        annotated = with_r_peaks(recording)
+        annotated = with_r_peaks(recording, r_peaks)
         if len(annotated.sample) < MIN_BEATS:
             raise UserError(
-                f"{recording.name} has {len(annotated.sample)} detected beats in lead {recording.preferred_lead}. At "
+                f"{recording.name} has {len(annotated.sample)} R peaks in lead {recording.preferred_lead}. At "
                 f"least {MIN_BEATS} are needed. Choose another lead with --lead."
             )
-        beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
+        window = replace(self.window, lead=recording.preferred_lead)
+        if r_peaks is None and isinstance(window, CenteredWindow):
+            window = replace(window, snap=False)  # detected peaks are where they belong
+        beats = window.cut(annotated)
         del annotated  # a day of leads needs much memory
         probability = self._probability(beats)
         table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})
@@ -197,17 +209,31 @@ def _classifier(cfg: DictConfig, network: onnx_files.Logits) -> BeatClassifier:
 # -- R peaks ------------------------------------------------------------------------------------------------------
 
 
-def with_r_peaks(recording: Recording) -> Recording:
-    """Returns the recording with the R peaks in its preferred lead as annotations.
+def with_r_peaks(recording: Recording, r_peaks: NDArray[np.int64] | None = None) -> Recording:
+    """Returns the recording with R peaks as annotations: the given ones (n,), or those in its preferred lead.
 
     Gaps, where a lead is not a number or constant, are bridged by straight lines. Those of the preferred lead have no R
     peaks.
+
+    Raises:
+        UserError: the given R peaks are not ascending samples of the recording.
     """
     bridged, missing = zip(*(bridge(lead, recording.sfreq) for lead in recording.signal), strict=True)
     index = lead_index(recording, recording.preferred_lead)
-    found = detect_r_peaks(bridged[index], recording.sfreq)
+    if r_peaks is None:
+        found = detect_r_peaks(bridged[index], recording.sfreq)
+    else:
+        found = _checked_peaks(r_peaks, recording.signal.shape[1])
     found = found[~missing[index][found]]
     return replace(recording, signal=np.stack(bridged), sample=found, symbol=np.full(len(found), "N"))
+
+
+def _checked_peaks(r_peaks: NDArray[Any], n_samples: int) -> NDArray[np.int64]:
+    if r_peaks.ndim != 1 or not np.issubdtype(r_peaks.dtype, np.integer):
+        raise UserError(f"The R peaks are {r_peaks.dtype} {r_peaks.shape}, instead of the numbers of samples (n,).")
+    if len(r_peaks) and not (r_peaks[0] >= 0 and r_peaks[-1] < n_samples and (np.diff(r_peaks) > 0).all()):
+        raise UserError(f"The R peaks are not ascending samples of a recording of {n_samples:,} samples.")
+    return r_peaks.astype(np.int64)
 
 
 def bridge(lead: NDArray[Any], sfreq: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from ecg.data.aami import labels_from_symbols
 from ecg.data.recording import Recording
 from ecg.data.simulated import Simulated
 from ecg.data.window import KaggleWindow
+from ecg.errors import UserError
 from ecg.prediction import BeatClassifier, bridge, load_classifier
 
 CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "protocol.classes=[N,S,V,F]"]
@@ -69,6 +71,22 @@ def test_annotations_of_the_recording_are_not_used(model: BeatClassifier, record
     pd.testing.assert_frame_equal(model.predict_recording(recording), model.predict_recording(without))
 
 
+def test_given_r_peaks_are_used(model: BeatClassifier, recording: Recording) -> None:
+    detected = model.predict_recording(recording)
+    given = model.predict_recording(recording, r_peaks=detected["sample"].to_numpy())
+    pd.testing.assert_frame_equal(detected, given)
+    fewer = model.predict(recording.signal, recording.sfreq, r_peaks=detected["sample"].to_numpy()[::2])
+    assert fewer["sample"].tolist() == detected["sample"].tolist()[::2]
+
+
+@pytest.mark.parametrize("r_peaks", [[5, 3], [-1, 3], [3, 10**9], [0.5, 3.0], [[3, 5]], [3, 3]])
+def test_r_peaks_outside_of_the_recording_are_refused(
+    model: BeatClassifier, recording: Recording, r_peaks: list[Any]
+) -> None:
+    with pytest.raises(UserError, match="R peaks are"):
+        model.predict_recording(recording, r_peaks=np.array(r_peaks))
+
+
 def test_the_unit_of_the_signal_does_not_matter(model: BeatClassifier, recording: Recording) -> None:
     in_mv = replace(recording, signal=recording.signal / 200 - 5)
     assert model.predict_recording(in_mv)["class"].tolist() == model.predict_recording(recording)["class"].tolist()
@@ -94,7 +112,7 @@ def test_a_recording_of_one_lead_is_predicted(model: BeatClassifier, recording: 
 def test_a_recording_without_beats_is_refused(model: BeatClassifier, signal: np.ndarray) -> None:
     none = np.empty(0, np.int64)
     flat = Recording("r", "r", 250.0, ("II",), signal, none, none.astype(str), "II")
-    assert error_message(lambda: model.predict_recording(flat)).startswith("r has 0 detected beats in lead II.")
+    assert error_message(lambda: model.predict_recording(flat)).startswith("r has 0 R peaks in lead II.")
 
 
 def test_gaps_are_straight_lines() -> None:
