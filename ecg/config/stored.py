@@ -115,6 +115,9 @@ def config_for_model_file(cfg: DictConfig) -> dict[str, Any]:
 def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
     """The configuration in a model file, with the types of the schema; see `load_config`.
 
+    Models are used with later versions. A key that did not exist when the file was written has its default, which keeps
+    the behaviour of before.
+
     Args:
         content: the stored configuration.
         root: schema of the program, TrainConfig or SynthConfig.
@@ -123,10 +126,10 @@ def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
     Raises:
         UserError: the configuration is invalid, or names another class.
     """
-    return _typed(_plain_config(content, str(path), path.parent), root, str(path), "")
+    return _typed(_plain_config(content, str(path), path.parent), root, str(path), "", later_keys=True)
 
 
-def _typed(stored: DictConfig, root: type, origin: str, remedy: str) -> DictConfig:
+def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_keys: bool = False) -> DictConfig:
     targets = schema_targets()
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
         if key.endswith(TARGET) and value not in targets:
@@ -142,8 +145,9 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str) -> DictConf
             if getattr(schema, TARGET) == target and name in (None, option):
                 OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
     content: Any = OmegaConf.to_container(stored, resolve=False)
-    if missing := list(_missing_keys(OmegaConf.to_container(typed, resolve=False), content, "")):
-        raise UserError(f"{origin} is damaged, or was written by another version: {missing[0]} is missing.")
+    for key, default in _missing_keys(OmegaConf.to_container(typed, resolve=False), content, ""):
+        if not later_keys or default == MISSING or isinstance(default, dict):
+            raise UserError(f"{origin} is damaged, or was written by another version: {key} is missing.")
     try:
         merged = OmegaConf.merge(typed, stored)
     except OmegaConfBaseException as error:
@@ -159,11 +163,11 @@ def schema_targets() -> set[str]:
     return {str(getattr(node, TARGET, MISSING)) for node in schemas} - {MISSING}
 
 
-def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[str]:
-    """Dotted keys of nested dictionaries that `node` lacks."""
+def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted keys of nested dictionaries that `node` lacks, with their expected values."""
     for key, value in expected.items():
         if not isinstance(node, dict) or key not in node:
-            yield f"{path}{key}"
+            yield f"{path}{key}", value
         elif isinstance(value, dict):
             yield from _missing_keys(value, node[key], f"{path}{key}.")
 
