@@ -77,15 +77,14 @@ def window(cfg: DictConfig) -> Window:
     data = cfg.data
     if data.window == WindowName.kaggle:
         return KaggleWindow(lead=data.get("lead", "first"))
-    names = ("lead", "before", "after", "sfreq", "difference", "leads", "causal", "snap")
-    of_beats = {name: data[name] for name in names}
+    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads", "causal")}
     return CenteredWindow(**of_beats, features=data.features.value)
 
 
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_cutting = ("window", "lead", "leads", "before", "after", "sfreq", "difference")
-    of_the_window = (*of_cutting, "features", "causal", "snap", "context")
+    of_the_window = (*of_cutting, "features", "causal", "context")
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}

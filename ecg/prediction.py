@@ -27,7 +27,7 @@ from ecg.data.filters import filter_zero_phase, working_type
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.recording_files import RESULTS, recording_of_array
-from ecg.data.window import CenteredWindow, Window, lead_index
+from ecg.data.window import Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.beat_matching import Comparison, compare_beats
@@ -106,10 +106,7 @@ class BeatClassifier:
                 f"{recording.name} has {len(annotated.sample)} R peaks in lead {recording.preferred_lead}. At "
                 f"least {MIN_BEATS} are needed. Choose another lead with --lead."
             )
-        window = replace(self.window, lead=recording.preferred_lead)
-        if r_peaks is None and isinstance(window, CenteredWindow):
-            window = replace(window, snap=False)  # detected peaks are where they belong
-        beats = window.cut(annotated)
+        beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
         del annotated  # a day of leads needs much memory
         probability = self._probability(beats)
         table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})

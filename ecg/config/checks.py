@@ -172,7 +172,7 @@ def _check_protocol(cfg: DictConfig) -> None:
 
 def _require_single_beats(cfg: DictConfig, message: str) -> None:
     """Refuses more than single beats of one lead with RR features."""
-    for name, default in (("leads", 1), ("context", 0), ("features", "rr"), ("causal", False), ("snap", False)):
+    for name, default in (("leads", 1), ("context", 0), ("features", "rr"), ("causal", False)):
         if (value := cfg.data.get(name, default)) != default:
             raise UserError(message.format(key=f"data.{name}", value=value, default=default))
 
@@ -204,8 +204,6 @@ def _check_context(cfg: DictConfig) -> None:
 
 
 def _check_causal(cfg: DictConfig) -> None:
-    if cfg.data.snap:
-        raise UserError("data.causal is true, and data.snap needs later samples. Choose one of them.")
     if not cfg.data.context or cfg.data.features != Features.rhythm_and_shape:
         raise UserError(
             "data.causal is true, which needs beats in context and rhythm features: add data.context=24 "

@@ -11,11 +11,34 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ecg.config.schema import SCHEMAS
+
+
+class Key(NamedTuple):
+    """A key of the configuration: its dotted name, its default as typed on the command line, and its documentation."""
+
+    name: str
+    default: str
+    documentation: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Keys that belong together.
+
+    Attributes:
+        title: dotted key of a node, or group=OPTION; empty for the keys of the program.
+        documentation: of the node.
+        keys: the keys.
+    """
+
+    title: str
+    documentation: str
+    keys: list[Key] = field(default_factory=list)
 
 
 def print_help(root: type, main: Path) -> None:
@@ -35,10 +58,10 @@ def print_help(root: type, main: Path) -> None:
         "  --cfg job  print the configuration and exit",
         "\nGroups and their options, the default first:",
     ]
-    for group, default in _defaults(main).items():
+    for group, default in defaults(main).items():
         lines.append(f"  {group:<22}{', '.join(options(main.parent, group, default))}")
     try:
-        print("\n".join([*lines, "\nKeys:", *_key_lines(root, "")]), flush=True)
+        print("\n".join([*lines, "\nKeys:", *_key_lines(root)]), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0)
@@ -50,37 +73,54 @@ def options(conf: Path, group: str, default: str = "") -> list[str]:
     return sorted(names, key=lambda name: (name != default, name))
 
 
-def _defaults(main: Path) -> dict[str, str]:
+def defaults(main: Path) -> dict[str, str]:
     """The default option of each group, and of the groups nested in them."""
     top = dict(re.findall(r"^  - (\w+): (\w+)", main.read_text(encoding="utf-8"), re.M))
     nested = [group for group in SCHEMAS if "/" in group and group.split("/")[0] in top]
     return dict(sorted({**top, **dict.fromkeys(nested, "none")}.items()))
 
 
-def _key_lines(schema: type, prefix: str) -> Iterator[str]:
-    """A line for each key of a dataclass, and a paragraph for each group below it."""
-    for field in fields(schema):
-        key = f"{prefix}{field.name}"
-        if (group := key.replace(".", "/")) in SCHEMAS:
+def _key_lines(root: type) -> Iterator[str]:
+    for section in sections(root):
+        if section.title:
+            yield f"\n  {section.title}: {section.documentation}"
+        for key in section.keys:
+            yield f"    {f'{key.name}={key.default}':<52}  {key.documentation}".rstrip()
+
+
+def sections(root: type) -> list[Section]:
+    """All keys of a program's configuration, given its schema. The first section has those at the top."""
+    found = [Section("", inspect.getdoc(root) or "")]
+    _add_keys(root, "", found)
+    return found
+
+
+def _add_keys(schema: type, prefix: str, found: list[Section]) -> None:
+    """Adds the keys of a dataclass to the last section, and a section for each node below it."""
+    nested = []
+    for item in fields(schema):
+        name = f"{prefix}{item.name}"
+        if (group := name.replace(".", "/")) in SCHEMAS:
             for node in dict.fromkeys(SCHEMAS[group].values()):
-                names = " | ".join(name for name, other in SCHEMAS[group].items() if other is node)
-                yield f"\n  {group}={names}: {inspect.getdoc(node)}"
-                yield from _key_lines(node, f"{key}.")
-        elif is_dataclass(field.default_factory):
-            yield f"\n  {key}: {inspect.getdoc(field.default_factory)}"
-            yield from _key_lines(field.default_factory, f"{key}.")
-        elif not field.name.startswith("_"):
-            yield f"    {f'{key}={_default(field)}':<52}  {_documentation(field)}".rstrip()
+                options_ = " | ".join(option for option, other in SCHEMAS[group].items() if other is node)
+                nested.append((f"{group}={options_}", node, name))
+        elif is_dataclass(item.default_factory):
+            nested.append((name, item.default_factory, name))
+        elif not item.name.startswith("_"):
+            found[-1].keys.append(Key(name, _default(item), _documentation(item)))
+    for title, node, name in nested:
+        found.append(Section(title, inspect.getdoc(node) or ""))
+        _add_keys(node, f"{name}.", found)
 
 
-def _documentation(field: Field[Any]) -> str:
-    limits = field.metadata.get("range")
-    return f"{field.metadata.get('doc', '')}{f' ({limits})' if limits else ''}"
+def _documentation(item: Field[Any]) -> str:
+    limits = item.metadata.get("range")
+    return f"{item.metadata.get('doc', '')}{f' ({limits})' if limits else ''}"
 
 
-def _default(field: Field[Any]) -> str:
+def _default(item: Field[Any]) -> str:
     """A default value, as typed on the command line."""
-    value = field.default_factory() if field.default_factory is not MISSING else field.default
+    value = item.default_factory() if item.default_factory is not MISSING else item.default
     if isinstance(value, list):
         return f"[{','.join(value)}]"
     if value is None or isinstance(value, bool):

@@ -94,7 +94,6 @@ class DataConfig:
         Features.rr, "none | rr | rhythm_and_shape (centered); the latter use the whole record, without labels"
     )
     causal: bool = key(False, "a beat is independent of later beats (rhythm_and_shape, context)")
-    snap: bool = key(False, "move annotations to the R peaks that ecg predict would detect (centered, not causal)")
     context: int = key(
         0,
         "beats before and after each beat that the network receives (centered); 0: none",

@@ -67,22 +67,7 @@ def detect_r_peaks(x: FloatArray, sfreq: float) -> NDArray[np.int64]:
     level = float(np.median([block.max() for block in np.array_split(blocks, max(1, round(len(blocks) / SFREQ)))]))
     beats = _select(candidate.tolist(), steepness[candidate].tolist(), level)
     near = np.rint(np.array(beats, np.float64) * sfreq / SFREQ).astype(np.int64).clip(0, len(x) - 1)
-    return np.unique(_move_to_peaks(x, near, sfreq))
-
-
-def snap_to_peaks(x: FloatArray, sample: NDArray[np.int64], sfreq: float) -> NDArray[np.int64]:
-    """Returns the samples of the R peaks of annotated beats (n,), where `detect_r_peaks` would put them.
-
-    None moves beyond the middle between two beats.
-
-    Args:
-        x: (n_samples,) one lead without NaN, in any unit.
-        sample: (n,) samples of the beats, ascending.
-        sfreq: sampling rate in Hz, at least 50.
-    """
-    middle = (sample[:-1] + sample[1:]) // 2
-    low, high = np.append(0, middle + 1), np.append(middle, len(x) - 1)
-    return np.clip(_move_to_peaks(x, sample, sfreq), low, high)[: len(sample)]
+    return np.unique(_move_to_peaks(_filtered(x, PEAK_BAND, sfreq), near, sfreq))
 
 
 def _steepness(x: FloatArray, sfreq: float) -> FloatArray:
@@ -136,8 +121,7 @@ def _select(candidate: list[int], height: list[float], level: float) -> list[int
 
 
 def _move_to_peaks(x: FloatArray, near: NDArray[np.int64], sfreq: float) -> NDArray[np.int64]:
-    """Returns the samples of the largest deflections of a lead around the given samples (n,)."""
-    x = _filtered(x, PEAK_BAND, sfreq)
+    """Returns the samples of the largest deflections around the given samples (n,)."""
     reach = round(PEAK_WINDOW * sfreq)
     around = x[np.clip(near[:, None] + np.arange(-reach, reach + 1), 0, len(x) - 1)]  # (n, 2 reach + 1)
     moved: NDArray[np.int64] = (near - reach + np.abs(around).argmax(axis=1)).clip(0, len(x) - 1)

@@ -32,7 +32,6 @@ from ecg.data.aami import labels_from_symbols
 from ecg.data.beats import Beats, Positions
 from ecg.data.filters import filter_zero_phase
 from ecg.data.p_wave_features import P_WAVE_FEATURES, p_wave_features
-from ecg.data.r_peaks import snap_to_peaks
 from ecg.data.recording import Recording
 from ecg.data.rhythm_features import CAUSAL_RHYTHM_FEATURES, RHYTHM_FEATURES, rhythm_features
 from ecg.data.rr_features import RR_FEATURES, rr_features
@@ -197,7 +196,6 @@ class CenteredWindow(Window):
             P wave and shape features, which need all beats of the record, but no labels; or "none".
         causal: whether a beat is independent of later beats. The difference is then that to the template of past beats
             (`ecg.data.shape_features`), and the features, "rhythm_and_shape", are the causal ones.
-        snap: whether annotations are first moved to the R peaks, as a detector finds them. It needs later samples.
     """
 
     name = "centered"
@@ -212,7 +210,6 @@ class CenteredWindow(Window):
     leads: int = 1
     features: str = "rr"
     causal: bool = False
-    snap: bool = False
 
     @property
     def delay(self) -> float:
@@ -316,16 +313,12 @@ class CenteredWindow(Window):
         """See `Window`."""
         ratio = _resampling_ratio(recording, self.sfreq)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
-        sample = recording.sample[positions]
-        if self.snap:
-            lead = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
-            sample = snap_to_peaks(lead, sample, recording.sfreq)
-        peaks = np.rint(sample * float(ratio)).astype(np.int64)
+        peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
         leads = self._preprocess(recording, ratio)
-        time = sample / recording.sfreq
+        time = recording.sample[positions] / recording.sfreq
         signal = self._with_difference(np.stack([self._cut_lead(x, peaks) for x in leads], axis=1))
         features = self._features([cut(x, peaks, self.sfreq) for x in leads], time)
-        return replace(_beats(recording, positions, signal, features, self.sfreq), time=time)
+        return _beats(recording, positions, signal, features, self.sfreq)
 
     def _cut_lead(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
         """Returns the beats (n, T) of a lead (n_samples,)."""

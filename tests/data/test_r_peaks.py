@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ecg.data.r_peaks import detect_r_peaks, snap_to_peaks
+from ecg.data.r_peaks import detect_r_peaks
 
 Floats = NDArray[np.float64]
 
@@ -53,19 +53,3 @@ def test_peaks_of_any_signal_are_ascending_samples_of_it(seed: int, sfreq: float
     found = detect_r_peaks(x, sfreq)
     assert (np.diff(found) > 0).all()
     assert ((found >= 0) & (found < len(x))).all()
-
-
-@given(jitter=st.lists(st.integers(-12, 12), min_size=20, max_size=20))
-def test_annotations_are_moved_to_the_peaks(jitter: list[int]) -> None:
-    x, time = make_lead(250)
-    peaks = np.rint(time[:20] * 250).astype(np.int64)
-    np.testing.assert_allclose(snap_to_peaks(x, peaks + jitter, 250), peaks, atol=1)
-
-
-@given(st.lists(st.integers(0, 999), max_size=30), st.integers(0, 2**32 - 1))
-def test_moved_annotations_remain_in_order(sample: list[int], seed: int) -> None:
-    x, annotated = np.random.default_rng(seed).normal(size=1000), np.array(sorted(set(sample)), np.int64)
-    moved = snap_to_peaks(x, annotated, 250)
-    assert len(moved) == len(annotated)
-    assert (np.diff(moved) > 0).all()
-    assert ((moved >= 0) & (moved < 1000)).all()

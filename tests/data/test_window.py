@@ -55,17 +55,6 @@ def test_a_window_has_the_shape_of_its_beats(window: Window) -> None:
     assert beats.rr.shape[1:] == (window.n_rr,)
 
 
-def test_snapped_annotations_give_the_beats_at_the_peaks() -> None:
-    peaks, window = list(range(500, 3500, 300)), centered(lead="MLII")
-    exact = dataclasses.replace(make_recording(peaks, ["N"] * 10), signal=triangular_peaks(peaks, 4000))
-    late = dataclasses.replace(exact, sample=exact.sample + 9)
-    beats, of_peaks = dataclasses.replace(window, snap=True).cut(late), window.cut(exact)
-    np.testing.assert_array_equal(beats.signal, of_peaks.signal)
-    np.testing.assert_array_equal(beats.time, of_peaks.time)
-    np.testing.assert_array_equal(beats.sample, late.sample)
-    assert not np.array_equal(window.cut(late).signal, of_peaks.signal)
-
-
 @pytest.mark.parametrize("window", WINDOWS, ids=lambda window: window.name)
 def test_the_r_peak_is_at_the_sample_of_the_window(window: Window) -> None:
     peaks = [1000, 2500, 4001, 5999, 7000]
