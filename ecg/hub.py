@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ecg.errors import UserError
+from ecg.reading import one_line
 
 PREFIX = "hf://"
 MODEL, CARD = "model.safetensors", "README.md"
@@ -75,9 +75,15 @@ def upload_model(path: Path, card: str, repository: str, *, private: bool | None
 def _errors_as_sentences(repository: str, revision: str | None = None) -> Iterator[None]:
     """Raises errors of `huggingface_hub` as user errors."""
     try:
-        yield
+        import huggingface_hub.constants  # noqa: F401
     except ImportError as error:
         raise UserError(f"{PREFIX}{repository} cannot be used without huggingface_hub. {INSTALL}") from error
+    except ValueError as error:  # it reads its variables when it is imported
+        raise UserError(
+            f"A variable of huggingface_hub is not valid, such as HF_ENDPOINT: {one_line(error)}."
+        ) from error
+    try:
+        yield
     except Exception as error:
         if (message := _message(error, repository, revision)) is None:
             raise
@@ -95,7 +101,7 @@ def _message(error: BaseException, repository: str, revision: str | None) -> str
     # These wrap the error that says why.
     while isinstance(error, errors.LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         error = error.__cause__
-    server, status = urlsplit(constants.ENDPOINT).netloc.rpartition("@")[2], _status(error)
+    server, status = constants.ENDPOINT.rpartition("://")[2].rpartition("@")[2], _status(error)
     if isinstance(error, errors.HFValidationError):
         return f"{repository} is not a valid name of a repository. Write USER/NAME."
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -118,7 +124,8 @@ def _message(error: BaseException, repository: str, revision: str | None) -> str
         return (
             f"{server} is not a server of the Hugging Face Hub, or refuses the files. Check HF_ENDPOINT and the card."
         )
-    if isinstance(error, OSError | errors.HTTPError):
+    # By name: the class is of the HTTP client, httpx or httpx2.
+    if isinstance(error, OSError | errors.HTTPError) or type(error).__name__ == "InvalidURL":
         return f"{server} is not reachable ({_reason(error)}). Check the network and HF_ENDPOINT."
     return None
 

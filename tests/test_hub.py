@@ -250,6 +250,12 @@ def test_an_answer_of_the_server_gives_one_sentence(
         ({"HF_ENDPOINT": "http://127.0.0.1:{port}"}, "127.0.0.1:{port} is not reachable (Connection refused)."),
         ({"HF_ENDPOINT": "http://name:hf_password@127.0.0.1:{port}"}, "Error: 127.0.0.1:{port} is not reachable"),
         ({"HF_ENDPOINT": "127.0.0.1:{port}"}, "is not reachable"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:port"}, "HF_ENDPOINT"),
+        ({"HF_ENDPOINT": "http://[::1"}, "HF_ENDPOINT"),
+        (
+            {"HF_HUB_ETAG_TIMEOUT": "soon"},
+            "A variable of huggingface_hub is not valid, such as HF_ENDPOINT: invalid literal",
+        ),
         ({"HF_HUB_OFFLINE": 1}, "HF_HUB_OFFLINE is set"),
     ],
 )
