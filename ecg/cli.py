@@ -117,7 +117,7 @@ def export(
 ) -> None:
     """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize.
 
-    ONNX files (pip install "ecg-synthesis-classification[onnx]") can also be used without this package: the metadata
+    ONNX files (pip install "ecg-synthesis-classification\\[onnx]") can also be used without this package: the metadata
     describe inputs and outputs.
     """
     with user_errors():
@@ -145,7 +145,7 @@ def push(
 
     The repository holds model.safetensors, with weights and configuration, and the model card README.md. A new one is
     public, unless --private is given or the organisation has another default. Log in with `hf auth login` or HF_TOKEN.
-    Needs pip install "ecg-synthesis-classification[hub]".
+    Needs pip install "ecg-synthesis-classification\\[hub]".
     """
     with user_errors():
         from ecg.sharing import push_model
@@ -169,7 +169,7 @@ def explain(
     """Draws what the network used to classify a beat: parts of the beat and its neighbours, and the features.
 
     Orange parts and coloured bars speak for the class, purple parts and grey bars against it, relative to the mean beat
-    of the recording (integrated gradients). Needs pip install "ecg-synthesis-classification[explain]".
+    of the recording (integrated gradients). Needs pip install "ecg-synthesis-classification\\[explain]".
     """
     with user_errors():
         from ecg.data.recording_files import read_recording
