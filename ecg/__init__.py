@@ -23,7 +23,8 @@ def load(model: str | Path = "inter_patient") -> BeatClassifier:
     """Returns a fitted classifier of beats.
 
     Args:
-        model: name of a released model (`ecg models`), a run folder of train.py, or a model file.
+        model: name of a released model (`ecg models`), a run folder of train.py, a model file, or hf://USER/NAME or
+            hf://USER/NAME@REVISION for a model on the Hugging Face Hub.
 
     Raises:
         UserError: there is no such model, it is not a classifier, or a file is damaged.
@@ -39,7 +40,7 @@ def sample(name: str, n: int, *, model: str | Path, seed: int = 0, record: str |
     Args:
         name: the class: N, S, V, F or Q.
         n: number of beats.
-        model: a run folder of synth.py, or a model file.
+        model: a run folder of synth.py, a model file, or hf://USER/NAME as for `load`.
         seed: seed of the noise and of the records; the same seed gives the same beats.
         record: the record that the beats are drawn for; None for the records of the training beats of the class.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ecg import hub
 from ecg.data.recording_files import read_recording
 from ecg.errors import UserError
 from ecg.evaluation.beat_matching import Comparison
@@ -100,7 +101,8 @@ def _annotate(path: Path, settings: AnnotationSettings) -> Annotated:
     table, comparison = classifier.predict_recording(recording), None
     if settings.reference:
         comparison = compare_with_annotations(table, recording, classifier.classes)
-    details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": Path(settings.model).name}
+    name = settings.model if settings.model.startswith(hub.PREFIX) else Path(settings.model).name
+    details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": name}
     written = write_predictions(
         table, recording, classifier.classes, details, settings.out or path.parent, overwrite=settings.overwrite
     )

@@ -1,4 +1,4 @@
-"""The console command `ecg`: annotates recordings, exports beats, compares finished runs."""
+"""The console command `ecg`: annotates recordings, exports beats, shares models, compares finished runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def predict(
         typer.Argument(help="WFDB records, files .edf, .csv, .npy or .parquet, folders, or patterns ('*.edf')."),
     ],
     model: Annotated[
-        str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")
+        str, typer.Option(help="Released model (ecg models), run folder of train.py, model file, or hf://USER/NAME.")
     ] = "inter_patient",
     out: Annotated[Path | None, typer.Option(help="Folder of the results; default: that of each recording.")] = None,
     lead: Annotated[
@@ -117,25 +117,40 @@ def export(
 ) -> None:
     """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize.
 
-    ONNX files (pip install "ecg-synthesis-classification[onnx]") can also be used without this package: the metadata
+    ONNX files (pip install "ecg-synthesis-classification\\[onnx]") can also be used without this package: the metadata
     describe inputs and outputs.
     """
     with user_errors():
-        from ecg import onnx_files
-        from ecg.prediction import export_classifier
-        from ecg.pretrained import SUFFIX
-        from ecg.sampling import export_generator
-        from ecg.synthesis import FITTED
+        from ecg.sharing import export_run
 
-        generator = (run / FITTED).is_file()
-        valid = (SUFFIX,) if generator else (SUFFIX, onnx_files.SUFFIX)
-        if out.suffix not in valid:
-            raise UserError(f"{out} does not end in {' or '.join(valid)}.")
         if out.exists() and not overwrite:
             raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
-        export_run = export_generator if generator else export_classifier
         export_run(run, out)
         typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def push(
+    model: Annotated[str, typer.Argument(help="Run folder of train.py or synth.py, model file, or released model.")],
+    repository: Annotated[str, typer.Argument(help="USER/NAME on the Hugging Face Hub; created if missing.")],
+    private: Annotated[
+        bool | None,
+        typer.Option("--private/--public", help="Whether a new repository is private; default: as in huggingface_hub."),
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Model card in Markdown; default: that of the repository, else a new one.")
+    ] = None,
+) -> None:
+    """Uploads a model to the Hugging Face Hub, for --model hf://USER/NAME.
+
+    The repository holds model.safetensors, with weights and configuration, and the model card README.md. A new one is
+    public, unless --private is given or the organisation has another default. Log in with `hf auth login` or HF_TOKEN.
+    Needs pip install "ecg-synthesis-classification\\[hub]".
+    """
+    with user_errors():
+        from ecg.sharing import push_model
+
+        typer.echo(push_model(model, repository, private=private, card=card))
 
 
 @app.command()
@@ -144,7 +159,7 @@ def explain(
     at: Annotated[float, typer.Option(help="Time of the beat in s from the start of the recording.")],
     out: Annotated[Path, typer.Option(help="File .png.")],
     model: Annotated[
-        str, typer.Option(help="Released model (ecg models), run folder of train.py, or model file.")
+        str, typer.Option(help="Released model (ecg models), run folder of train.py, model file, or hf://USER/NAME.")
     ] = "inter_patient",
     name: Annotated[str | None, typer.Option("--class", help="Class to explain; default: the predicted one.")] = None,
     lead: Annotated[str | None, typer.Option(help="Lead with the R peaks; default: as in ecg predict.")] = None,
@@ -154,7 +169,7 @@ def explain(
     """Draws what the network used to classify a beat: parts of the beat and its neighbours, and the features.
 
     Orange parts and coloured bars speak for the class, purple parts and grey bars against it, relative to the mean beat
-    of the recording (integrated gradients). Needs pip install "ecg-synthesis-classification[explain]".
+    of the recording (integrated gradients). Needs pip install "ecg-synthesis-classification\\[explain]".
     """
     with user_errors():
         from ecg.data.recording_files import read_recording
@@ -172,7 +187,7 @@ def explain(
 def synthesize(
     out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
     name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
-    model: Annotated[str, typer.Option(help="Run folder of synth.py, or model file.")],
+    model: Annotated[str, typer.Option(help="Run folder of synth.py, model file, or hf://USER/NAME.")],
     n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
     record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,

@@ -34,12 +34,14 @@ class ModelFile:
 
     Attributes:
         path: the file.
+        kind: "classifier" or "generator".
         config: the configuration of the fit.
         weights: the weights by name.
         fitted: of a generator, what sampling needs beside the configuration; empty for a classifier.
     """
 
     path: Path
+    kind: str
     config: DictConfig
     weights: dict[str, Tensor]
     fitted: dict[str, Any]
@@ -83,12 +85,12 @@ def write_model_file(
         temporary.write_bytes(save(tensors, metadata))
 
 
-def read_model_file(path: Path, kind: str) -> ModelFile:
+def read_model_file(path: Path, kind: str | None = None) -> ModelFile:
     """Reads a model file.
 
     Args:
         path: the file.
-        kind: "classifier" or "generator".
+        kind: "classifier" or "generator"; None for either.
 
     Raises:
         UserError: the file is missing or damaged, of another version, or of the other kind.
@@ -103,7 +105,7 @@ def read_model_file(path: Path, kind: str) -> ModelFile:
         raise UserError(f"{path} is not a model file, or is damaged: {one_line(error)}.") from error
     if metadata.get("format") != FORMAT or metadata.get("kind") not in ROOTS:
         raise UserError(f"{path} is not a model file of this version.")
-    if metadata["kind"] != kind:
+    if kind not in (None, metadata["kind"]):
         raise UserError(f"{path} is a {metadata['kind']}, not a {kind}.")
     try:
         content, fitted = json.loads(metadata["config"]), json.loads(metadata["fitted"])
@@ -111,4 +113,5 @@ def read_model_file(path: Path, kind: str) -> ModelFile:
         raise UserError(f"{path} is damaged: {one_line(error)}.") from error
     if not all(torch.isfinite(value).all() for value in weights.values() if value.is_floating_point()):
         raise UserError(f"{path} is damaged: a weight is not a finite number.")
-    return ModelFile(path, config_of_model_file(content, ROOTS[kind], path), weights, fitted)
+    config = config_of_model_file(content, ROOTS[metadata["kind"]], path)
+    return ModelFile(path, metadata["kind"], config, weights, fitted)

@@ -139,7 +139,7 @@ def load_classifier(model: str | Path) -> BeatClassifier:
     """Returns a fitted classifier.
 
     Args:
-        model: name of a released model, a run folder of train.py, or a model file.
+        model: name of a released model, a run folder of train.py, a model file, or hf://USER/NAME.
 
     Raises:
         UserError: there is no such model, it is not a classifier, or a file is damaged.

@@ -79,7 +79,7 @@ def load_generator(model: str | Path) -> BeatGenerator:
     """Returns a fitted generator.
 
     Args:
-        model: name of a released model, a run folder of synth.py, or a model file.
+        model: name of a released model, a run folder of synth.py, a model file, or hf://USER/NAME.
 
     Raises:
         UserError: there is no such model, it is not a generator, or a file is damaged.

@@ -59,3 +59,9 @@ def test_the_kaggle_files_of_the_real_records_are_exported(real_data: Path, tmp_
         assert 0 <= table[:, :-1].min() <= table[:, :-1].max() <= 1
     index = pd.read_csv(real_data / "kaggle_heartbeat" / "test_split.csv.gz")
     np.testing.assert_array_equal(table[:, -1], index["label"])
+
+
+@pytest.mark.parametrize(("command", "extra"), [("push", "hub"), ("export", "onnx"), ("explain", "explain")])
+def test_the_help_names_the_extra(command: str, extra: str) -> None:
+    # Rich would take an extra in brackets for markup.
+    assert f'"ecg-synthesis-classification[{extra}]"' in CliRunner().invoke(app, [command, "--help"]).output

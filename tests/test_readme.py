@@ -37,6 +37,6 @@ def test_tables_match_the_results() -> None:
 
 
 def test_linked_files_exist() -> None:
-    for folder, text in ((ROOT, README), (ROOT / "docs", ACCURACY), (ROOT / "docs", SYNTHESIS)):
-        for target in re.findall(r"\]\(((?!http|#)[^)]+)\)", text):
-            assert (folder / target).exists(), target
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(((?!http|#)[^)]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{target} in {path}"

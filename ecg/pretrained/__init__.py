@@ -1,9 +1,10 @@
-"""The released models: model files with their model cards, part of the package."""
+"""The released models: model files with their model cards, part of the package; and where other models are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ecg import hub
 from ecg.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -24,11 +25,14 @@ def find_model(model: str | Path) -> Path:
     """The file or run folder of a model.
 
     Args:
-        model: name of a released model, a run folder, or a model file.
+        model: name of a released model, a run folder, a model file, or an address hf://USER/NAME, whose model file is
+            downloaded; see `ecg.hub.download_model`.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or it cannot be downloaded.
     """
+    if str(model).startswith(hub.PREFIX):
+        return hub.download_model(str(model))
     released, path = released_models(), Path(model)
     if str(model) in released:
         return released[str(model)]
@@ -36,5 +40,6 @@ def find_model(model: str | Path) -> Path:
         return path
     names = ", ".join(released) or "none"
     raise UserError(
-        f"{model} is neither a released model ({names}), nor a run folder, nor a file NAME{SUFFIX} or NAME.onnx."
+        f"{model} is neither a released model ({names}), nor a run folder, nor a file NAME{SUFFIX} or NAME.onnx, nor "
+        f"an address {hub.PREFIX}USER/NAME."
     )
