@@ -2,8 +2,8 @@
 
     python studies/results.py add RUN_FOLDER kaggle_r3gan   writes the fidelity, the provenance and the overrides of a
                                                             run of synth.py to results/generators/kaggle_r3gan.json
-    python studies/results.py render                        renders the tables between the marks of README.md and
-                                                            docs/accuracy.md
+    python studies/results.py render                        renders the tables between the marks of the documents,
+                                                            and docs/confusion.png
 
 `studies/accuracy.py` writes the files of classifiers.
 """
@@ -28,6 +28,8 @@ from ecg.comparison.statistics import MeanInterval, holm, mean_interval, paired_
 from ecg.config.help_text import options as group_options
 from ecg.config.schema import SCHEMAS
 from ecg.evaluation.fidelity import Fidelity
+from ecg.files import atomic_write
+from ecg.reports.plots import confusion_matrix
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -84,7 +86,14 @@ def header(texts: Sequence[str], numbers: Sequence[str]) -> list[str]:
     return [row([*texts, *numbers]), "|" + "---|" * len(texts) + "---:|" * len(numbers)]
 
 
-def accuracy_table(prefix: str, classes: str, extra: dict[str, str] | None = None, accuracy: bool = False) -> str:
+def accuracy_table(
+    prefix: str,
+    classes: str,
+    extra: dict[str, str] | None = None,
+    accuracy: bool = False,
+    ensembles: bool = True,
+    only: str = "",
+) -> str:
     """Rows for each file of `results/accuracy`: the mean of single networks over seeds, and the ensemble of all runs.
 
     Args:
@@ -92,6 +101,8 @@ def accuracy_table(prefix: str, classes: str, extra: dict[str, str] | None = Non
         classes: classes with a column.
         extra: further subsets with a column of their macro-F1, and the title of the column.
         accuracy: whether there is a column of the accuracy.
+        ensembles: whether there are rows of the ensembles of one configuration.
+        only: words of the configurations that are shown, separated by |; all by default.
     """
     extra = extra or {}
     shown = ["macro_f1", *(["accuracy"] if accuracy else []), *classes]
@@ -99,10 +110,12 @@ def accuracy_table(prefix: str, classes: str, extra: dict[str, str] | None = Non
     lines = header(["configuration"], [*numbers, "parameters", "minutes", "µs a beat"])
     for content in read_accuracy(prefix):
         title = content["title"]
+        if not re.search(only, title):
+            continue
         if "seeds_of" in content:
             lines.append(row([title, *_single_cells(content, shown, extra)]))
             title += ", ensemble"
-        if content["ensemble"]:
+        if content["ensemble"] and (ensembles or "seeds_of" not in content):
             lines.append(row([title, *_ensemble_cells(content, shown[1:], extra)]))
     return "\n".join(lines)
 
@@ -157,6 +170,25 @@ def _score(scores: dict[str, Any], name: str) -> float | None:
 def ds2_table() -> str:
     """Configurations trained on DS1 and tested on DS2."""
     return accuracy_table("ds2", "SVF", {"test without 202": "without 202", "test without 232": "without 232"})
+
+
+def ds2_summary() -> str:
+    """The networks of the README: single beats, beats in context, the ensemble, and the causal one."""
+    shown = "single beats|, cnn, vote|three networks|causal"
+    return accuracy_table("ds2", "SVF", ensembles=False, only=shown)
+
+
+def kaggle_summary() -> str:
+    """Single networks and the ensemble of all."""
+    return accuracy_table("kaggle", "SVFQ", accuracy=True, ensembles=False)
+
+
+def draw_confusion(path: Path) -> None:
+    """Draws the confusion matrix on DS2 of the ensemble in results/errors.json."""
+    content = json.loads((RESULTS / "errors.json").read_text())
+    matrix = np.sum(list(content["by_record"].values()), axis=0)
+    with atomic_write(path) as temporary:
+        confusion_matrix(matrix, content["classes"]).savefig(temporary, dpi=110, format="png")
 
 
 def card_table() -> str:
@@ -417,7 +449,7 @@ SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},
 }
 DOCUMENTS = {
-    ROOT / "README.md": {**TABLES, "ds2": ds2_table, "kaggle": kaggle_table},
+    ROOT / "README.md": {**TABLES, "ds2": ds2_summary, "kaggle": kaggle_summary},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
     ROOT / "docs" / "detectors.md": {"detectors": detectors_table},
     ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
@@ -448,6 +480,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         for path, tables in DOCUMENTS.items():
             path.write_text(render(path.read_text(), tables))
+        draw_confusion(ROOT / "docs" / "confusion.png")
 
 
 if __name__ == "__main__":
