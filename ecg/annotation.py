@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 
 from ecg import hub
+from ecg.data.recording import Recording
 from ecg.data.recording_files import read_recording
 from ecg.errors import UserError
 from ecg.evaluation.beat_matching import Comparison
-from ecg.prediction import BeatClassifier, compare_with_annotations, load_classifier, write_predictions
+from ecg.prediction import BeatClassifier, compare_with_annotations, gaps, load_classifier, write_predictions
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Annotated:
         name: name of the recording.
         counts: number of beats of each class.
         written: the files.
+        gaps: the parts without contact, in words; None for none.
         comparison: with the reference annotations; None without.
         error: why the recording could not be annotated; None if it was.
     """
@@ -55,6 +57,7 @@ class Annotated:
     name: str
     counts: dict[str, int]
     written: list[Path]
+    gaps: str | None = None
     comparison: Comparison | None = None
     error: str | None = None
 
@@ -101,13 +104,24 @@ def _annotate(path: Path, settings: AnnotationSettings) -> Annotated:
     table, comparison = classifier.predict_recording(recording), None
     if settings.reference:
         comparison = compare_with_annotations(table, recording, classifier.classes)
+    without_contact = _describe_gaps(recording)
     name = settings.model if settings.model.startswith(hub.PREFIX) else Path(settings.model).name
     details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": name}
+    details["Without contact"] = without_contact or "no part"
     written = write_predictions(
         table, recording, classifier.classes, details, settings.out or path.parent, overwrite=settings.overwrite
     )
     counts = {name: int((table["class"] == name).sum()) for name in classifier.classes}
-    return Annotated(recording.name, counts, written, comparison)
+    return Annotated(recording.name, counts, written, without_contact, comparison)
+
+
+def _describe_gaps(recording: Recording) -> str | None:
+    """The parts of the preferred lead without contact, in words; None for none."""
+    if not (found := gaps(recording)):
+        return None
+    seconds = sum(end - start for start, end in found)
+    parts = "1 part" if len(found) == 1 else f"{len(found):,} parts, the first"
+    return f"{seconds:,.1f} s of lead {recording.preferred_lead}, in {parts} at {found[0][0]:,.1f} s"
 
 
 @lru_cache(maxsize=1)

@@ -87,6 +87,8 @@ def predict(
                     continue
                 counts = ", ".join(f"{name} {n:,}" for name, n in annotated.counts.items())
                 typer.echo(f"{annotated.name}: {sum(annotated.counts.values()):,} beats ({counts})")
+                if annotated.gaps is not None:
+                    typer.echo(f"  without contact: {annotated.gaps}")
                 for path in annotated.written:
                     typer.echo(f"  {path}")
                 if annotated.comparison is not None:

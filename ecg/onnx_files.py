@@ -94,7 +94,8 @@ def read_onnx(path: Path) -> tuple[DictConfig, Logits]:
     """Returns the configuration of a classifier in an ONNX file, and the function that computes its logits.
 
     Raises:
-        UserError: onnxruntime is missing, or the file is missing, damaged or not written by `ecg export`.
+        UserError: onnxruntime is missing, or the file is missing, damaged or not written by `ecg export`. The function
+            raises it where the network does not match the configuration.
     """
     try:
         import onnxruntime  # noqa: F401, used by _session
@@ -110,7 +111,18 @@ def read_onnx(path: Path) -> tuple[DictConfig, Logits]:
         content = json.loads(session.get_modelmeta().custom_metadata_map["config"])
     except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} was not written by ecg export, or is damaged.") from error
-    return config_of_model_file(content, TrainConfig, path), lambda *inputs: _run(session, *inputs)
+    cfg = config_of_model_file(content, TrainConfig, path)
+
+    def logits(signal: Tensor, features: Tensor) -> Tensor:
+        try:
+            values = _run(session, signal, features)
+        except Exception as error:  # the errors of onnxruntime have no common class
+            raise UserError(f"{path} is damaged: {one_line(error)[:80]}.") from error
+        if values.shape != (*signal.shape[:-2], len(cfg.protocol.classes)):
+            raise UserError(f"{path} is damaged: its network does not match its configuration.")
+        return values
+
+    return cfg, logits
 
 
 def _metadata(cfg: DictConfig, window: Window, in_context: bool) -> dict[str, str]:

@@ -39,6 +39,7 @@ from ecg.reports.recording_report import RecordingReport, write_recording_report
 
 AT_ONCE = 1024  # single beats
 FLAT_SECONDS = 1.0  # a lead that is constant for this long has no contact
+LARGEST = 1e15  # magnitude of a sample; its square is a number in float32
 MIN_BEATS = 2
 DECIMALS = 4  # of times in s and of probabilities
 STRIP_HIGHPASS = 0.5  # Hz; without it, the strip would show the drift of the electrodes
@@ -98,13 +99,17 @@ class BeatClassifier:
             r_peaks: samples (n,) of the R peaks, ascending; None to detect them in the preferred lead.
 
         Raises:
-            UserError: the recording has fewer than two beats, or the R peaks are not ascending samples of it.
+            UserError: the lead has no contact throughout, there are fewer than two beats, or the R peaks are not
+                ascending samples of the recording.
         """
         annotated = with_r_peaks(recording, r_peaks)
         if len(annotated.sample) < MIN_BEATS:
+            name, lead = recording.name, recording.preferred_lead
+            if gaps(recording) == [(0.0, recording.signal.shape[1] / recording.sfreq)]:
+                raise UserError(f"Lead {lead} of {name} has no contact throughout. Choose another lead with --lead.")
             raise UserError(
-                f"{recording.name} has {len(annotated.sample)} R peaks in lead {recording.preferred_lead}. At "
-                f"least {MIN_BEATS} are needed. Choose another lead with --lead."
+                f"{name} has {len(annotated.sample)} R peaks in lead {lead}. At least {MIN_BEATS} are needed. Choose "
+                "another lead with --lead."
             )
         beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
         del annotated  # a day of leads needs much memory
@@ -209,8 +214,8 @@ def _classifier(cfg: DictConfig, network: onnx_files.Logits) -> BeatClassifier:
 def with_r_peaks(recording: Recording, r_peaks: NDArray[np.int64] | None = None) -> Recording:
     """Returns the recording with R peaks as annotations: the given ones (n,), or those in its preferred lead.
 
-    Gaps, where a lead is not a number or constant, are bridged by straight lines. Those of the preferred lead have no R
-    peaks.
+    Gaps, where a lead is not a number, beyond `LARGEST` or constant, are bridged by straight lines. Those of the
+    preferred lead have no R peaks.
 
     Raises:
         UserError: the given R peaks are not ascending samples of the recording.
@@ -233,10 +238,18 @@ def _checked_peaks(r_peaks: NDArray[Any], n_samples: int) -> NDArray[np.int64]:
     return r_peaks.astype(np.int64)
 
 
+def gaps(recording: Recording) -> list[tuple[float, float]]:
+    """Returns start and end in s of the parts of the preferred lead without contact, in order; see `with_r_peaks`."""
+    index = lead_index(recording, recording.preferred_lead)
+    missing = bridge(recording.signal[index], recording.sfreq)[1]
+    edges = np.flatnonzero(np.diff(missing, prepend=False, append=False)) / recording.sfreq
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
 def bridge(lead: NDArray[Any], sfreq: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Returns a lead (n_samples,) whose gaps are straight lines, and where they are (n_samples,)."""
     x = lead.astype(working_type(len(lead), sfreq))
-    x[~np.isfinite(x)] = np.nan
+    x[~(np.abs(x) < LARGEST)] = np.nan
     missing = np.isnan(x) | _constant(x, round(FLAT_SECONDS * sfreq))
     if missing.all():
         return np.zeros_like(x), missing
@@ -302,9 +315,9 @@ def write_predictions(
         UserError: a file exists, or the folder cannot be written.
     """
     paths = [folder / f"{recording.name}{suffix}" for suffix in (f".{ANNOTATOR}", RESULTS, ".html")]
-    if (existing := [path for path in paths if path.exists()]) and not overwrite:
-        raise UserError(f"{existing[0]} exists. Add --overwrite, or choose another folder with --out.")
     try:
+        if (existing := [path for path in paths if path.exists()]) and not overwrite:
+            raise UserError(f"{existing[0]} exists. Add --overwrite, or choose another folder with --out.")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as temporary:
             # wfdb accepts letters, digits, hyphens and underscores in names.

@@ -137,5 +137,10 @@ def _shorten(content: Any) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The message of an exception as one line without a full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    """The message of an exception as one printable line without a full stop."""
+    return printable(str(error)).rstrip(".") or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Returns text as one line, with a replacement for characters that a terminal could obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))

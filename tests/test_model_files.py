@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -143,6 +145,10 @@ def test_a_file_from_before_a_key_existed_is_read_with_its_default(classifier_fi
     assert model.window == ecg.load(classifier_file).window
 
 
+def as_flag(config: str, group: str) -> str:
+    return json.dumps(json.loads(config) | {group: True})
+
+
 def set_infinite(_: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
     next(value for value in weights.values() if value.is_floating_point()).view(-1)[0] = torch.inf
 
@@ -152,9 +158,14 @@ def set_infinite(_: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
     ("change", "message"),
     [
         (set_config("model._target_", "os.system"), "os.system, a class outside this package"),
+        (set_config("model._target_", []), "a class outside this package"),
+        (set_config("model._target_", ["ecg.models.cnn.CNN"]), "a class outside this package"),
+        (set_config("protocol.name", "mine"), "protocol is no valid option"),
         (set_config("model.hidden", "${oc.env:HOME}"), "holds an interpolation"),
         (set_config("model.hidden", 16), "its weights do not match its configuration"),
         (set_config("model.hidden", "many"), "does not match the schema of this version"),
+        (set_config("model.hidden", 10**9), "is damaged, or was written by another version: model.hidden is 10"),
+        (lambda metadata, _: metadata.update(config=as_flag(metadata["config"], "model")), "model is no valid option"),
         (lambda metadata, _: metadata.update(format="0"), "is not a model file of this version"),
         (lambda metadata, _: metadata.update(config="{"), "is damaged"),
         (lambda metadata, _: metadata.update(config="[]"), "is damaged"),
@@ -170,6 +181,29 @@ def test_an_altered_file_is_refused(
 ) -> None:
     path = changed(classifier_file, tmp_path, change)
     assert message in error_message(lambda: ecg.load(path))
+
+
+class Payload:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return Path.touch, (Path("executed"),)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("name", ["m.ckpt", "m.pt", "m.pkl", "m.safetensors"])
+@pytest.mark.parametrize("sealed", [pickle.dump, torch.save])
+def test_no_pickle_is_loaded(
+    name: str, sealed: Callable[[object, IO[bytes]], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / name).open("wb") as file:
+        sealed({"state_dict": Payload()}, file)
+    np.save(tmp_path / "r.npy", np.zeros(5000))
+    ended = ecg_command("predict", tmp_path / "r.npy", "--sfreq", 250, "--model", tmp_path / name)
+    assert ended.exit_code == 1
+    assert ended.output.startswith(
+        f"Error: {tmp_path / name} is n"
+    )  # neither a released model ..., or not a model file
+    assert ended.output.count("\n") == 1
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.slow

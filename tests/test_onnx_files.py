@@ -14,6 +14,7 @@ from programs import composed
 from wfdb_factories import error_message
 
 from ecg import build
+from ecg.config.stored import config_for_model_file
 from ecg.onnx_files import read_onnx, write_onnx
 
 SMALL = ["model.hidden=8", "logger=none", "data.before=0.2", "data.after=0.3"]
@@ -49,3 +50,23 @@ def test_a_file_that_is_no_exported_classifier_gives_one_sentence(tmp_path: Path
     other = tmp_path / "other.onnx"
     onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), other)
     assert "was not written by ecg export" in error_message(lambda: read_onnx(other))
+
+
+@pytest.mark.parametrize(
+    ("output", "shape", "message"), [("y", [9], "is damaged: "), ("logits", [9, 2], "does not match its configuration")]
+)
+def test_a_network_of_another_configuration_is_refused(
+    output: str, shape: list[int], message: str, tmp_path: Path
+) -> None:
+    cfg = composed("train", *SMALL)
+    window = build.window(cfg)
+    inputs = [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, window.n_rr])]
+    node = helper.make_node("ConstantOfShape", ["shape"], [output])
+    size = helper.make_tensor("shape", TensorProto.INT64, [len(shape)], shape)
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info(output, 1, shape)], [size])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    model.metadata_props.add(key="config", value=json.dumps(config_for_model_file(cfg)))
+    onnx.save(model, tmp_path / "m.onnx")
+    _, logits = read_onnx(tmp_path / "m.onnx")
+    signal, features = torch.zeros(9, window.n_channels, window.n_times), torch.zeros(9, window.n_rr)
+    assert message in error_message(lambda: logits(signal, features))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from ecg.data.recording import Recording
 from ecg.data.simulated import Simulated
 from ecg.data.window import KaggleWindow
 from ecg.errors import UserError
-from ecg.prediction import BeatClassifier, bridge, load_classifier
+from ecg.prediction import BeatClassifier, bridge, gaps, load_classifier
 
 CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "protocol.classes=[N,S,V,F]"]
 
@@ -108,11 +111,48 @@ def test_a_recording_of_one_lead_is_predicted(model: BeatClassifier, recording: 
     assert len(model.predict_recording(one)) > 50
 
 
-@pytest.mark.parametrize("signal", [np.zeros((1, 5000)), np.full((1, 5000), np.nan), np.ones((1, 3))])
-def test_a_recording_without_beats_is_refused(model: BeatClassifier, signal: np.ndarray) -> None:
+def one_lead(signal: np.ndarray) -> Recording:
     none = np.empty(0, np.int64)
-    flat = Recording("r", "r", 250.0, ("II",), signal, none, none.astype(str), "II")
-    assert error_message(lambda: model.predict_recording(flat)).startswith("r has 0 R peaks in lead II.")
+    return Recording("r", "r", 250.0, ("II",), signal[None], none, none.astype(str), "II")
+
+
+@pytest.mark.parametrize("value", [0.0, 2047.0, np.nan, np.inf, 1e300])
+def test_a_lead_without_contact_is_refused(model: BeatClassifier, value: float) -> None:
+    message = error_message(lambda: model.predict_recording(one_lead(np.full(5000, value))))
+    assert message == "Lead II of r has no contact throughout. Choose another lead with --lead."
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [np.ones(3), np.arange(5000.0), 200.0 * (np.abs(np.arange(500) - 250) < 5)],
+    ids=["shorter than a beat", "no R peak", "one beat"],
+)
+def test_a_recording_with_fewer_than_two_beats_is_refused(model: BeatClassifier, signal: np.ndarray) -> None:
+    message = error_message(lambda: model.predict_recording(one_lead(signal)))
+    assert re.match(r"r has [01] R peaks in lead II\. At least 2 are needed\. Choose another lead", message)
+
+
+def test_a_saturated_part_is_a_gap(model: BeatClassifier, recording: Recording) -> None:
+    """The amplifier drifts to the end of its range and back. Clipped R peaks alone are no gap."""
+    index, seconds = recording.leads.index(recording.preferred_lead), recording.signal.shape[1] / recording.sfreq
+    signal = recording.signal.astype(np.float64)
+    clipped = np.quantile(signal[index], 0.99)
+    signal[index] = signal[index].clip(max=clipped)
+    assert gaps(replace(recording, signal=signal)) == []
+    at = np.arange(signal.shape[1]) / recording.sfreq
+    signal[index] = (signal[index] + 40 * np.ptp(signal[index]) * ((at > 30) & (at < 50))).clip(max=clipped)
+    drifted = replace(recording, signal=signal)
+    ((start, end),) = gaps(drifted)
+    assert (start, end) == pytest.approx((30, 50), abs=0.1)
+    time = model.predict_recording(drifted)["time"]
+    assert not ((time > start) & (time < end)).any()
+    assert (time > 50).sum() > 0.8 * (seconds - 50) / 60 * 50
+
+
+def test_twelve_leads_without_lead_ii_are_predicted(model: BeatClassifier, recording: Recording) -> None:
+    names = tuple("I III aVR aVL aVF V1 V2 V3 V4 V5 V6 V7".split())
+    many = replace(recording, leads=names, signal=np.repeat(recording.signal[:1], 12, axis=0), preferred_lead="I")
+    assert len(model.predict_recording(many)) > 50
 
 
 def test_gaps_are_straight_lines() -> None:
@@ -134,6 +174,20 @@ def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Rec
     assert annotation.fs == recording.sfreq
     np.testing.assert_allclose(table["time"], table["sample"] / recording.sfreq, atol=1e-4)
     assert f"r1: {len(table)} beats" in ended.output
+
+
+def test_gaps_are_reported(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    signal = recording.signal.astype(np.float64)
+    for start, end, value in ((30, 50, np.nan), (60, 65, 0.0)):
+        signal[:, round(start * recording.sfreq) : round(end * recording.sfreq)] = value
+    np.save(tmp_path / "Gerät 1.npy", signal)
+    ended = predict(fitted, tmp_path / "Gerät 1.npy", "--sfreq", recording.sfreq)
+    assert ended.exit_code == 0, ended.output
+    (line,) = [line for line in ended.stdout.splitlines() if "without contact" in line]
+    assert line.startswith("  without contact: 25.0 s of lead lead 1, in 2 parts, the first at 30.0 s")
+    assert line.removeprefix("  without contact: ") in (tmp_path / "Gerät 1.html").read_text()
+    names = ["Gerät 1.beats.csv", "Gerät 1.ecg", "Gerät 1.html", "Gerät 1.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_results_are_compared_with_annotations(fitted: Path, recording: Recording, tmp_path: Path) -> None:
@@ -165,6 +219,37 @@ def test_a_folder_that_cannot_be_written_is_one_message(fitted: Path, recording:
     ended = predict(fitted, tmp_path / "r1", "--out", tmp_path / "file")
     assert ended.exit_code == 1
     assert ended.output.startswith("Error: Cannot write to ")
+
+
+def test_a_read_only_folder_is_one_message(fitted: Path, recording: Recording, tmp_path: Path) -> None:
+    write_recording(tmp_path, recording, "r1")
+    load_classifier(fitted)
+    read_only = tmp_path / "out"
+    read_only.mkdir(mode=0o500)
+    with as_ordinary_user(tmp_path):
+        ended = predict(fitted, tmp_path / "r1", "--out", read_only)
+        below = predict(fitted, tmp_path / "r1", "--out", read_only / "new")
+    for output in (ended, below):
+        assert output.exit_code == 1
+        assert output.output.startswith("Error: Cannot write to ")
+        assert output.output.rstrip().endswith("Permission denied). Choose another folder with --out.")
+    assert not list(read_only.iterdir())
+
+
+@contextmanager
+def as_ordinary_user(folder: Path) -> Iterator[None]:
+    """Continues without the rights of root, who may write everywhere; the user may read the folders above `folder`."""
+    if os.geteuid() != 0:
+        yield
+        return
+    above = [parent for parent in (folder, *folder.parents) if not parent.stat().st_mode & 0o005]
+    for parent in above:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_folder_without_a_classifier_is_one_message(tmp_path: Path) -> None:

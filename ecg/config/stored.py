@@ -12,8 +12,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ecg.config import schema as schema_module
+from ecg.config.checks import check_synth, check_train
 from ecg.config.job import overrides, relative_to_folder
-from ecg.config.schema import SCHEMAS
+from ecg.config.schema import SCHEMAS, TrainConfig
 from ecg.errors import UserError
 from ecg.reading import one_line, read_yaml
 
@@ -126,13 +127,18 @@ def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
     Raises:
         UserError: the configuration is invalid, or names another class.
     """
-    return _typed(_plain_config(content, str(path), path.parent), root, str(path), "", later_keys=True)
+    cfg = _typed(_plain_config(content, str(path), path.parent), root, str(path), "", later_keys=True)
+    try:
+        check_train(cfg) if root is TrainConfig else check_synth(cfg)
+    except UserError as error:
+        raise UserError(f"{path} is damaged, or was written by another version: {error}") from error
+    return cfg
 
 
 def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_keys: bool = False) -> DictConfig:
     targets = schema_targets()
     for key, value in _values(OmegaConf.to_container(stored, resolve=False), ""):
-        if key.endswith(TARGET) and value not in targets:
+        if TARGET in key.split(".") and not (key.endswith(TARGET) and isinstance(value, str) and value in targets):
             raise UserError(
                 f"{origin} has {key}={value}, a class outside this package, which is not created from a file.{remedy}"
             )
@@ -144,6 +150,11 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_ke
         for option, schema in options.items():
             if getattr(schema, TARGET) == target and name in (None, option):
                 OmegaConf.update(typed, path, OmegaConf.structured(schema), force_add=True)
+    for group in (str(group) for group in typed if OmegaConf.is_missing(typed, str(group))):
+        if group in stored:
+            raise UserError(
+                f"{origin} is damaged, or was written by another version: {group} is no valid option.{remedy}"
+            )
     content: Any = OmegaConf.to_container(stored, resolve=False)
     for key, default in _missing_keys(OmegaConf.to_container(typed, resolve=False), content, ""):
         if not later_keys or default == MISSING or isinstance(default, dict):
@@ -174,7 +185,7 @@ def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[tuple[str, An
 
 def _values(node: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Dotted key and value of every value in nested dictionaries and lists."""
-    if isinstance(node, dict | list):
+    if isinstance(node, dict | list) and node:
         items = node.items() if isinstance(node, dict) else enumerate(node)
         for key, value in items:
             yield from _values(value, f"{path}.{key}" if path else str(key))

@@ -30,6 +30,7 @@ from ecg.data.filters import filter_zero_phase
 SFREQ = 125.0  # Hz, of the detection
 SHORTEST_LEAD = 2.0  # s
 SLOPE_BAND = (5.0, 20.0)  # Hz
+SMALLEST_SLOPE = 1e-7  # of a candidate, relative to the range of the lead; below are errors of rounding
 SLOPE_WINDOW = 0.1  # s over which the slope is averaged
 REFRACTORY = 0.2  # s after a beat in which there is no other
 FIRST_SECONDS = 8  # s from which the first level of beats is estimated
@@ -62,7 +63,8 @@ def detect_r_peaks(x: FloatArray, sfreq: float) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     steepness = _steepness(x, sfreq)
     width = round(REFRACTORY * SFREQ) | 1
-    candidate = np.flatnonzero((steepness == maximum_filter1d(steepness, width)) & (steepness > 0))
+    visible = steepness > SMALLEST_SLOPE * np.ptp(x)
+    candidate = np.flatnonzero((steepness == maximum_filter1d(steepness, width)) & visible)
     blocks = steepness[: round(FIRST_SECONDS * SFREQ)]
     level = float(np.median([block.max() for block in np.array_split(blocks, max(1, round(len(blocks) / SFREQ)))]))
     beats = _select(candidate.tolist(), steepness[candidate].tolist(), level)

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from ecg.data.aami import labels_from_symbols
 from ecg.data.recording import Recording
 from ecg.errors import UserError
+from ecg.reading import one_line, printable
+from ecg.resources import require_memory
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,14 @@ log = logging.getLogger(__name__)
 _BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 10, "311": 10}
 # Hz. Below the lower limit, the waves of a beat are not resolved. The rate also bounds the size of resampled signals.
 _SFREQ_RANGE = (50.0, 20_000.0)
+# The value for a missing sample, by signal format: the smallest one of its number of bits.
+_MISSING = {"16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 10, "311": 10}
+_MISSING |= {"508": 8, "516": 16, "524": 24}
+_COMPRESSED = ("508", "516", "524")
+_LONGEST_NAME = 255  # characters of the name of a file
+_LONG_NUMBER = re.compile(r"\d{19}", re.ASCII)
+# What wfdb and soundfile raise for damaged files, beside OSError and ValueError.
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError)
 _SFREQ = re.compile(r"\d+\.?\d*", re.ASCII)
 _MAX_OUTSIDE = 0.01  # fraction of annotations beyond the end of the signal; SVDB's record 860 has one
 _REPLACE = "Replace it with a fresh copy."
@@ -44,11 +54,27 @@ class Signals:
         sfreq: sampling rate in Hz.
         leads: names of the signals.
         signal: (n_leads, n_samples) raw ADC values, contiguous; int16, or int32 where a value does not fit.
+        missing: for each signal, the value of its format that stands for a missing sample; None if there is none.
     """
 
     sfreq: float
     leads: tuple[str, ...]
     signal: NDArray[Any]
+    missing: tuple[int | None, ...]
+
+    def with_gaps(self) -> NDArray[Any]:
+        """Returns the signal, as floating point numbers with NaN if samples are missing."""
+        found = [
+            (i, np.flatnonzero(lead == value))
+            for i, (lead, value) in enumerate(zip(self.signal, self.missing, strict=True))
+            if value is not None
+        ]
+        if not any(at.size for _, at in found):
+            return self.signal
+        signal = self.signal.astype(np.float32 if self.signal.dtype == np.int16 else np.float64)
+        for i, at in found:
+            signal[i, at] = np.nan
+        return signal
 
 
 def read_recording(
@@ -70,7 +96,7 @@ def read_recording(
             more than 1 % of the annotations lie outside the signal, or no annotation is a beat.
     """
     signals = read_signals(folder, name)
-    sample, symbol = _read_annotations(folder, name, annotator, n_samples=signals.signal.shape[1])
+    sample, symbol = read_annotations(folder, name, annotator, n_samples=signals.signal.shape[1])
     return Recording(
         name, patient or name, signals.sfreq, signals.leads, signals.signal, sample, symbol, preferred_lead
     )
@@ -95,7 +121,8 @@ def read_signals(folder: Path, name: str) -> Signals:
         record = wfdb.rdrecord(str(path.with_name(path.name.removesuffix(".hea"))), physical=False)
     _check_signals(record, header, path)
     leads = tuple(lead or f"signal {i}" for i, lead in enumerate(header.sig_name))
-    return Signals(float(header.fs), leads, _compact(record.d_signal.T))
+    missing = tuple(-(2 ** (_MISSING[fmt] - 1)) if fmt in _MISSING else None for fmt in header.fmt)
+    return Signals(float(header.fs), leads, _compact(record.d_signal.T), missing)
 
 
 def list_records(folder: Path) -> list[str]:
@@ -158,18 +185,20 @@ def _existing(path: Path, kind: str) -> Path:
 
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
-    """Translates any error into a user error: a damaged file makes `wfdb` raise errors of many types."""
+    """Translates the errors of damaged files into user errors."""
     try:
         yield
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    except MemoryError as error:
+        raise UserError(f"The {what} does not fit into memory. Split the record into shorter ones.") from error
+    except (OSError, ValueError, *_DAMAGE) as error:
+        reason = f"{type(error).__name__}: {one_line(error)}"[:200]
         permissions = f"Check the permissions of {path}. " if isinstance(error, OSError) else ""
         raise UserError(f"Cannot read the {what} ({reason}). {permissions}{_REPLACE}") from error
 
 
 def _read_header(folder: Path, name: str) -> Any:
     path = _header_path(folder, name)
-    _check_rate(path)
+    _check_text(path)
     with _reading(path, f"header {path}"):
         header = wfdb.rdheader(str(path).removesuffix(".hea"))
     if isinstance(header, wfdb.MultiRecord):
@@ -191,23 +220,33 @@ def _read_header(folder: Path, name: str) -> Any:
     return header
 
 
-def _check_rate(path: Path) -> None:
-    """Refuses a header with a sampling rate that is negative, zero, absent or not a number.
+def _check_text(path: Path) -> None:
+    """Refuses what `wfdb` reads without an error, or with an unclear one.
 
-    `wfdb` reads a rate that it cannot parse, such as -360, as WFDB's default of 250 Hz. A header without a rate, for
-    which that default is meant, has no length either and cannot be used.
+    These are signal files in other folders, numbers that no file has, and a sampling rate that is negative, zero,
+    absent or not a number. `wfdb` reads a rate that it cannot parse, such as -360, as WFDB's default of 250 Hz. A
+    header without a rate, for which that default is meant, has no length either and cannot be used.
     """
     with _reading(path, f"header {path}"):
-        lines = (line.strip() for line in path.read_text("ascii", errors="ignore").splitlines())
-        fields = next((line for line in lines if line and not line.startswith("#")), "").split()
-    text = fields[2].partition("/")[0] if len(fields) > 2 else ""
+        text = (line.strip() for line in path.read_text("ascii", errors="ignore").splitlines())
+        lines = [line.split() for line in text if line and not line.startswith("#")]
+    if any(_LONG_NUMBER.search(field) for fields in lines for field in fields[:9]):
+        raise UserError(f"The header {path} has a number with more than 18 digits. {_REPLACE}")
+    fields = lines[0] if lines else []
+    rate = fields[2].partition("/")[0] if len(fields) > 2 else ""
     low, high = _SFREQ_RANGE
-    if not (_SFREQ.fullmatch(text) and low <= float(text) <= high):
-        stated = f"the sampling rate {text[:20]!r}" if text else "no sampling rate"
+    if not (_SFREQ.fullmatch(rate) and low <= float(rate) <= high):
+        stated = f"the sampling rate {rate[:20]!r}" if rate else "no sampling rate"
         raise UserError(
             f"The header {path} states {stated}. Valid rates: {low:g} to {high:,g} Hz. Correct its first line or "
             "replace it with a fresh copy."
         )
+    for file_name in (fields[0] for fields in lines[1:]):
+        if "/" in file_name or "\\" in file_name or len(file_name) > _LONGEST_NAME:
+            raise UserError(
+                f"The header {path} names the signal file {printable(file_name)[:60]}, which is not in its folder. Put "
+                "all files of the record into one folder, and correct the header."
+            )
 
 
 def _check_size(path: Path, header: Any) -> None:
@@ -217,6 +256,11 @@ def _check_size(path: Path, header: Any) -> None:
     expected = (header.byte_offset[signals[0]] or 0) + bits // 8
     if (size := path.stat().st_size) < expected:
         raise UserError(f"The signal file {path} is truncated: {size} bytes instead of {expected}. {_REPLACE}")
+    if any(header.fmt[i] in _COMPRESSED for i in signals):
+        # A small file can state any number of samples.
+        require_memory(
+            8 * len(signals) * header.sig_len, f"The {header.sig_len:,} samples of the header {path}", _REPLACE
+        )
 
 
 def _check_signals(record: Any, header: Any, path: Path) -> None:
@@ -239,10 +283,14 @@ def _compact(signal: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(signal, dtype=np.int16 if fits else np.int32)
 
 
-def _read_annotations(
+def read_annotations(
     folder: Path, name: str, annotator: str, n_samples: int
 ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Returns samples and symbols (n_annotations,) of the annotations within the signal."""
+    """Returns samples and symbols (n_annotations,) of the annotations within a signal of n_samples.
+
+    Raises:
+        UserError: see `read_recording`.
+    """
     path = _annotation_path(folder, name, annotator)
     with _reading(path, f"annotation file {path}"):
         complete = path.read_bytes().endswith(b"\0\0")

@@ -46,6 +46,12 @@ def test_a_constant_or_short_lead_has_no_beats(x: Floats) -> None:
     assert detect_r_peaks(x, 250).tolist() == []
 
 
+def test_errors_of_rounding_are_not_beats() -> None:
+    time = np.arange(5000) / 250
+    assert len(detect_r_peaks(200 * (np.abs(time - 10) < 0.02), 250)) == 1
+    assert len(detect_r_peaks(1e6 + 1000 * time, 250)) <= 1  # at the edge
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([100.0, 128.0, 360.0]), st.floats(2, 20))
 def test_peaks_of_any_signal_are_ascending_samples_of_it(seed: int, sfreq: float, seconds: float) -> None:

@@ -125,6 +125,14 @@ def test_a_truncated_signal_file_is_refused(folder: Path, size: int, checksum: b
     assert "fresh copy" in message
 
 
+def test_a_compressed_file_that_states_more_than_fits_into_memory_is_refused(tmp_path: Path) -> None:
+    write_signals(tmp_path, "r", np.zeros((1, 1000)), ["II"], fmt="516")
+    edit(tmp_path / "r.hea", ("r 1 360 1000", "r 1 360 99999999999999"))
+    message = error_message(lambda: read_signals(tmp_path, "r"))
+    assert "The 99,999,999,999,999 samples of the header" in message
+    assert "need about 800.0 TB of memory" in message
+
+
 def test_one_wrong_bit_is_detected(folder: Path) -> None:
     data = bytearray((folder / "100.dat").read_bytes())
     data[3000] ^= 4
@@ -159,6 +167,12 @@ def test_a_checksum_may_be_signed_unsigned_or_absent(folder: Path) -> None:
         ("100 2 360 7200", "100 2 360 0", "states no number of samples"),
         ("100 2 360 7200", "100 2 360 99999999999999", "is truncated"),
         ("100 2 360 7200", "100/2 2 360 7200", "100.hea"),
+        ("100 2 360 7200", "100 2 360 " + "9" * 19, "has a number with more than 18 digits"),
+        ("100.dat 212 ", "100.dat 212+" + "9" * 4000 + " ", "has a number with more than 18 digits"),
+        ("100.dat 212 ", "../100.dat 212 ", "names the signal file ../100.dat, which is not in its folder. Put all"),
+        ("100.dat 212 ", "/etc/passwd 212 ", "names the signal file /etc/passwd, which is not in its folder."),
+        ("100.dat 212 ", "s3://a/100.dat 212 ", "names the signal file s3://a/100.dat, which is not in its folder."),
+        ("100.dat 212 ", "a" * 999 + " 212 ", "which is not in its folder."),
         ("100.dat 212 ", "100.dat 999 ", "Cannot read"),
         ("100.dat 212 ", "100.dat 212x2 ", "differ in sampling rate"),
         ("100.dat 212 ", "100.dat 212:5 ", "differ in sampling rate"),
