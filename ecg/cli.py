@@ -16,6 +16,8 @@ from ecg.errors import UserError
 if TYPE_CHECKING:
     from ecg.evaluation.beat_matching import Comparison
 
+LOOPBACK = "127.0.0.1"
+
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Annotates recordings, exports heartbeats, compares runs."
 )
@@ -99,6 +101,35 @@ def predict(
             typer.echo(f"Error: {error}", err=True)
         if errors:
             raise UserError(errors[-1])
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(help="Run folder of train.py, model file, or hf://USER/NAME, besides the released models."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Interface. The default cannot be reached from other machines.")] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="TCP port; 0: a free one.", min=0, max=65535)] = 8000,
+    max_mb: Annotated[int, typer.Option(help="Largest upload in MB.", min=1, max=100_000)] = 500,
+) -> None:
+    """Serves a page that annotates an uploaded recording, as ecg predict does, until Ctrl-C.
+
+    For one user: there is no password and no encryption. Not a medical device. Needs
+    pip install "ecg-synthesis-classification[serve]".
+    """
+    with user_errors():
+        try:
+            from ecg.server import serve as serve_page
+        except ModuleNotFoundError as error:
+            if error.name != "aiohttp":
+                raise
+            raise UserError('ecg serve needs: pip install "ecg-synthesis-classification[serve]".') from error
+
+        if host not in (LOOPBACK, "localhost", "::1"):
+            typer.echo("Everyone who reaches this address can use the page: there is no password.", err=True)
+        typer.echo("Loading the model ...", err=True)
+        serve_page(model, host, port, max_mb, lambda address: typer.echo(f"Open {address} (Ctrl-C ends the program)."))
 
 
 @app.command()

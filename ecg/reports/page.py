@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,7 +46,28 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    write_text(path, _environment().get_template(template).render(values))
+    write_text(path, render_page(template, **values))
+
+
+def render_page(template: str, **values: Any) -> str:
+    """Returns a page as HTML.
+
+    Args:
+        template: name of a file in `templates/`.
+        **values: variables of the template. Text is escaped.
+    """
+    return _environment().get_template(template).render(values)
+
+
+def script_hashes(*scripts: str) -> list[str]:
+    """Returns the sources of a content security policy that permit inline scripts.
+
+    Args:
+        *scripts: names of files in `templates/` that a template includes in a `<script>` of its own.
+    """
+    # The template has a line break between the tag and the script.
+    contents = [f"\n{_environment().get_template(script).render()}" for script in scripts]
+    return [f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'" for content in contents]
 
 
 @cache

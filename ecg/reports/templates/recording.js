@@ -33,6 +33,11 @@ function trace(context, signal, from, to, x, y, width, height, colour) {
   context.stroke();
 }
 
+// A colour of the style sheet, which depends on the colour scheme.
+function themed(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name);
+}
+
 function fit(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = width * ratio;
@@ -59,13 +64,14 @@ async function main() {
     const width = strip.clientWidth, height = strip.clientHeight;
     const context = fit(canvas, width, height), scale = (width - MARGIN - 8) / SECONDS;
     context.font = "11px system-ui, sans-serif";
+    const ink = themed("--ink"), muted = themed("--muted"), line = themed("--line");
     for (let row = Math.floor(strip.scrollTop / ROW); row < rows && row * ROW < strip.scrollTop + height; row++) {
       const y = row * ROW - strip.scrollTop, from = row * SECONDS, to = Math.min(from + SECONDS, data.seconds);
-      context.fillStyle = "#5b6770";
+      context.fillStyle = muted;
       context.fillText(clock(from), 4, y + ROW / 2);
-      context.fillStyle = "#e6eaed";
+      context.fillStyle = line;
       for (let second = 0; second <= to - from; second++) context.fillRect(MARGIN + second * scale, y + 6, 1, ROW - 12);
-      trace(context, signal, from, to, MARGIN, y + 18, (to - from) * scale, ROW - 26, "#1f2933");
+      trace(context, signal, from, to, MARGIN, y + 18, (to - from) * scale, ROW - 26, ink);
       for (let i = firstBeat(time, 1000 * (from - AROUND)); i < data.n && time[i] < 1000 * (to + AROUND); i++) {
         const at = time[i] / 1000, name = data.classes[label[i]];
         if (name === "N") continue;
@@ -87,6 +93,7 @@ async function main() {
   };
   strip.addEventListener("scroll", later);
   window.addEventListener("resize", later);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", later);
   for (const link of document.querySelectorAll("[data-at]")) {
     link.addEventListener("click", () => {
       strip.scrollTop = Math.max(0, (Math.floor(link.dataset.at / SECONDS) - 1) * ROW);
@@ -96,7 +103,7 @@ async function main() {
   for (const picture of document.querySelectorAll("canvas[data-beat]")) {
     const at = Number(picture.dataset.beat), context = fit(picture, 110, 70);
     const i = firstBeat(time, Math.round(1000 * at));
-    trace(context, signal, at - AROUND, at + AROUND, 2, 4, 106, 62, i < data.n ? data.colours[label[i]] : "#1f2933");
+    trace(context, signal, at - AROUND, at + AROUND, 2, 4, 106, 62, i < data.n ? data.colours[label[i]] : themed("--ink"));
   }
   draw();
   document.body.dataset.drawn = String(signal.length);
