@@ -2,7 +2,7 @@
 
 >>> import ecg
 >>> beats = ecg.load("inter_patient").predict(signal, sfreq=360)  # a DataFrame with a row for each beat
->>> signal = ecg.sample("F", 100, model="RUN_DIR")  # an array (100, C, T) of a fitted generator
+>>> signal = ecg.sample("F", 100)  # an array (100, 1, 187) of fusion beats
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ def load(model: str | Path = "inter_patient") -> BeatClassifier:
     return load_classifier(model)
 
 
-def sample(name: str, n: int, *, model: str | Path, seed: int = 0, record: str | None = None) -> NDArray[np.float32]:
+def sample(
+    name: str, n: int, *, model: str | Path = "kaggle_generator", seed: int = 0, record: str | None = None
+) -> NDArray[np.float32]:
     """Returns synthetic beats (n, C, T).
 
     Args:
         name: the class: N, S, V, F or Q.
         n: number of beats.
-        model: a run folder of synth.py, a model file, or hf://USER/NAME as for `load`.
+        model: name of a released generator, a run folder of synth.py, a model file, or hf://USER/NAME as for `load`.
         seed: seed of the noise and of the records; the same seed gives the same beats.
         record: the record that the beats are drawn for; None for the records of the training beats of the class.
 

@@ -139,7 +139,8 @@ def models() -> None:
         from ecg.pretrained import model_card, released_models
 
         for name, path in released_models().items():
-            typer.echo(f"{name} ({path.stat().st_size / 1e6:.1f} MB): {model_card(name).splitlines()[2]}")
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            typer.echo(f"{name} ({path.parent.name}, {size}): {model_card(name).splitlines()[2]}")
 
 
 @app.command()
@@ -220,7 +221,9 @@ def explain(
 def synthesize(
     out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
     name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
-    model: Annotated[str, typer.Option(help="Run folder of synth.py, model file, or hf://USER/NAME.")],
+    model: Annotated[
+        str, typer.Option(help="Released generator (ecg models), run folder of synth.py, model file, or hf://USER/NAME.")
+    ] = "kaggle_generator",
     n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
     record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,

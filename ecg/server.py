@@ -126,7 +126,7 @@ def safe_name(name: str) -> str:
 
 def _choices(model: str | None) -> dict[str, str]:
     """The models that can be chosen, by the name on the page; the first one is the default."""
-    released = {name: name for name in released_models()}
+    released = {name: name for name in released_models("classifier")}
     default = "inter_patient" if model is None else model
     own = default if default in released else str(find_model(default).absolute())
     return {default: own} | released

@@ -56,7 +56,7 @@ class StoredRun:
 
 def read_runs(prefix: str) -> list[StoredRun]:
     """The stored runs whose names start with `prefix`."""
-    paths = sorted((RESULTS / "generators").glob(f"{prefix}_*.json"))
+    paths = sorted((RESULTS / "generators").glob(f"{prefix}*.json"))
     contents = [json.loads(path.read_text()) for path in paths]
     return [StoredRun(content["overrides"], content) for content in contents]
 
@@ -385,6 +385,18 @@ def detectors_table() -> str:
     return "\n".join(lines)
 
 
+def end_to_end_table() -> str:
+    """A row for each kind of R peaks: rates of the peaks, macro-F1 and F1 of each class."""
+    lines = header(["test records", "R peaks"], ["Se", "+P", "macro-F1", "F1 of N", "F1 of S", "F1 of V", "F1 of F"])
+    for name, title in (("end_to_end_cv", "DS1, cross-validation"), ("end_to_end", "DS2, five seeds")):
+        for kind, seeds in json.loads((RESULTS / f"{name}.json").read_text())["rows"].items():
+            rates = [f"{100 * float(np.mean([seed[rate] for seed in seeds])):.2f}" for rate in ("se", "ppv")]
+            cells = [points_of(float(np.mean([seed["macro_f1"] for seed in seeds])))]
+            cells += [points_of(float(np.mean([seed["f1"][each] for seed in seeds]))) for each in "NSVF"]
+            lines.append(row([title, kind, *rates, *cells]))
+    return "\n".join(lines)
+
+
 def mean_points(content: dict[str, Any], sign: bool = False) -> str:
     """Mean and half of its interval, in points."""
     return points(MeanInterval(content["mean"], content["low"], content["high"], content["n"]), sign=sign)
@@ -451,9 +463,9 @@ SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
 DOCUMENTS = {
     ROOT / "README.md": {**TABLES, "ds2": ds2_summary, "kaggle": kaggle_summary},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
-    ROOT / "docs" / "detectors.md": {"detectors": detectors_table},
+    ROOT / "docs" / "detectors.md": {"detectors": detectors_table, "end_to_end": end_to_end_table},
     ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
-    ROOT / "ecg" / "pretrained" / "inter_patient.md": {"card": card_table},
+    ROOT / "ecg" / "pretrained" / "classifier" / "inter_patient.md": {"card": card_table},
 }
 
 

@@ -24,7 +24,7 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 5
     assert [output["text"] for output in outputs if output.output_type == "stream" and output.name == "stderr"] == []
 
 
@@ -46,4 +46,4 @@ def test_the_examples_of_the_page_print_what_it_shows() -> None:
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(content, namespace)
             printed = output.getvalue()
-    assert n_compared == 2
+    assert n_compared == 3

@@ -11,14 +11,14 @@ FOLDER = Path(__file__).parent
 SUFFIX = ".safetensors"
 
 
-def released_models() -> dict[str, Path]:
-    """The released models, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+def released_models(kind: str = "*") -> dict[str, Path]:
+    """The released models by name: those of a kind, classifier or generator, or all."""
+    return {path.stem: path for path in sorted(FOLDER.glob(f"{kind}/*{SUFFIX}"))}
 
 
 def model_card(name: str) -> str:
     """The model card of a released model, in Markdown."""
-    return (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    return released_models()[name].with_suffix(".md").read_text(encoding="utf-8")
 
 
 def find_model(model: str | Path) -> Path:
