@@ -142,7 +142,7 @@ class BeatStream:
             raise UserError(f"The R peaks are {peaks.dtype} {peaks.shape}. Valid: samples as whole numbers (n,).")
         earliest = max(self._last_peak + 1, self._n - int(LATEST * self._sfreq))
         latest = self._n + values.shape[1] - 1
-        ordered = peaks.tolist()
+        ordered: list[int] = peaks.tolist()
         if ordered and (ordered[0] < earliest or ordered[-1] > latest or (np.diff(peaks) <= 0).any()):
             raise UserError(
                 f"The R peaks are {', '.join(map(str, ordered[:5]))}. Valid: ascending samples from {earliest} to "

@@ -6,8 +6,9 @@ Trains on DS1 with and without recorded noise, and tests on DS2 with electrode m
 Stress Test Database) at 24, 12 and 6 dB, with annotated and with detected R peaks. A study that was interrupted
 continues. The result is results/noise.json.
 
-Noise of the training: the first half of the records bw, em and ma. Noise of the test: the second half of em, repeated
-up to the end of a record, in all of the record and in both leads.
+Noise of the training: the first half of the records bw, em and ma, added to the waveforms of single beats
+(`augmentation.transforms.recorded_noise`). The features of rhythm, P wave and shape remain those of the clean record.
+Noise of the test: the second half of em, repeated up to the end of a record, in all of the record and in both leads.
 
 The signal-to-noise ratio is that of the program nst of PhysioNet, for each lead:
 
@@ -24,9 +25,10 @@ F1 with detected R peaks counts missed and false beats as mistakes.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -54,7 +56,7 @@ LEFT_OUT = 0.05  # of the smallest and of the largest values
 QRS_REACH = 0.05  # s on each side of an annotation
 
 Leads = NDArray[np.float64]  # (n_leads, n_samples)
-Case: TypeAlias = tuple[str, int, int | None, str]  # training, seed, SNR, kind of R peaks
+Case: TypeAlias = tuple[int, int | None, str]  # seed, SNR, kind of R peaks
 
 
 # -- noise --------------------------------------------------------------------------------------------------------
@@ -143,12 +145,12 @@ def fit(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def compare(
-    classifiers: Mapping[tuple[str, int], BeatClassifier], recordings: Iterator[Recording], noise: Leads
+    classifiers: Mapping[int, BeatClassifier], recordings: Iterable[Recording], noise: Leads
 ) -> dict[Case, Comparison]:
-    """Returns the comparison of all beats for each training, seed, SNR and kind of R peaks.
+    """Returns the comparison of all beats with their annotations, for each seed, SNR and kind of R peaks.
 
     Args:
-        classifiers: training and seed -> classifier. All have the same window.
+        classifiers: seed -> classifier. All have the same window.
         recordings: the annotated test records.
         noise: (n_leads, n_samples).
     """
@@ -159,32 +161,27 @@ def compare(
             noisy = recording if snr is None else add_noise(recording, noise, snr)
             for peaks, annotated in (("annotated", noisy), ("detected", with_r_peaks(noisy))):
                 beats = cut(annotated)
-                for (training, seed), classifier in classifiers.items():
-                    case = (training, seed, snr, peaks)
-                    of_record = compare_with_annotations(classifier.classify(beats), recording, classifier.classes)
+                for seed, classifier in classifiers.items():
+                    table = classifier.classify(beats)
+                    of_record = compare_with_annotations(table, recording, classifier.classes)
+                    case = (seed, snr, peaks)
                     found[case] = found[case] + of_record if case in found else of_record
         print(recording.name, flush=True)
     return found
 
 
-def summarise(found: Mapping[Case, Comparison]) -> dict[str, Any]:
-    """Returns the F1 scores of every seed, and the rates of the detector."""
-    rows: dict[tuple[str, int | None, str], dict[str, list[float]]] = {}
-    detector: dict[int | None, dict[str, Any]] = {}
-    for (training, _, snr, peaks), comparison in found.items():
-        scores = f1_scores(comparison)
-        of_seeds = rows.setdefault((training, snr, peaks), {name: [] for name in scores})
-        for name, value in scores.items():
-            of_seeds[name].append(value)
+def summarise(found: Mapping[Case, Comparison]) -> list[dict[str, Any]]:
+    """Returns a row for each SNR and kind of R peaks: the F1 scores of every seed, Se and +P of the detector."""
+    rows = []
+    for snr, peaks in dict.fromkeys((snr, peaks) for _, snr, peaks in found):
+        of_seeds = [comparison for case, comparison in found.items() if case[1:] == (snr, peaks)]
+        scores = [f1_scores(comparison) for comparison in of_seeds]
+        row: dict[str, Any] = {"snr": snr, "peaks": peaks}
+        row["f1"] = {name: [each[name] for each in scores] for name in scores[0]}
         if peaks == "detected":
-            detector[snr] = {"se": comparison.sensitivity, "ppv": comparison.positive_predictive_value}
-    return {
-        "rows": [
-            {"training": training, "snr": snr, "peaks": peaks, "f1": scores}
-            for (training, snr, peaks), scores in rows.items()
-        ],
-        "detector": [{"snr": snr, **rates} for snr, rates in detector.items()],
-    }
+            row |= {"se": of_seeds[0].sensitivity, "ppv": of_seeds[0].positive_predictive_value}
+        rows.append(row)
+    return rows
 
 
 def f1_scores(comparison: Comparison) -> dict[str, float]:
@@ -204,17 +201,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     runs, source = options.runs.resolve(), noise_folder(None)
     write_training_noise(source, runs / "noise_of_training")
-    classifiers = {}
-    for training, overrides in trainings(runs / "noise_of_training").items():
+    source_of_records = PhysioNet(name="mitbih", records=DS2, dir=None, url=None)
+    overrides_of = trainings(runs / "noise_of_training")
+    rows = []
+    for training, overrides in overrides_of.items():
+        name = training.replace(" ", "_")
+        classifiers = {}
         for seed in range(1, options.seeds + 1):
-            folder = runs / f"{training.replace(' ', '_')}_{seed}"
-            fit(folder, [*overrides, f"seed={seed}"])
-            classifiers[training, seed] = load_classifier(folder)
-    records = PhysioNet(name="mitbih", records=DS2, dir=None, url=None)
-    window = next(iter(classifiers.values())).window
-    found = compare(classifiers, (records.read(name, window) for name in DS2), noise_of_test(source))
-    shown = {name: [o for o in overrides if "_noise.dir" not in o] for name, overrides in trainings(runs).items()}
-    write_json(options.out, {"overrides": shown, "seeds": [*range(1, options.seeds + 1)]} | summarise(found))
+            fit(runs / f"{name}_{seed}", [*overrides, f"seed={seed}"])
+            classifiers[seed] = load_classifier(runs / f"{name}_{seed}")
+        if not (result := runs / f"{name}.json").is_file():
+            recordings = (source_of_records.read(record, classifiers[1].window) for record in DS2)
+            write_json(result, {"rows": summarise(compare(classifiers, recordings, noise_of_test(source)))})
+        rows += [{"training": training, **row} for row in json.loads(result.read_text())["rows"]]
+    shown = {name: [o for o in overrides if "_noise.dir" not in o] for name, overrides in overrides_of.items()}
+    write_json(options.out, {"overrides": shown, "seeds": [*range(1, options.seeds + 1)], "rows": rows})
     print(options.out)
 
 

@@ -11,6 +11,8 @@ with.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as dsp
@@ -139,7 +141,8 @@ class _CausalLeads:
         start = max(end - round(RMS_SECONDS * self.window.sfreq), 0)
         total = self._total[:, end - self._start] - self._total[:, start - self._start]
         mean_square = total / max(end - start, 1)
-        return np.sqrt(np.where(mean_square > TINY, mean_square, 1.0)).astype(np.float32)
+        rms: NDArray[np.float32] = np.sqrt(np.where(mean_square > TINY, mean_square, 1.0)).astype(np.float32)
+        return rms
 
     def cut(self, at: int, before: int, after: int) -> Floats:
         """Returns the samples (n_leads, before + after) around a sample."""
@@ -164,7 +167,8 @@ class _CausalLeads:
         first = samples[np.arange(len(samples)), valid.argmax(axis=1)]
         self._first[:, 0] = np.where(np.isnan(self._first[:, 0]) & found, first, self._first[:, 0])
         self._last = filled[:, -1:]
-        return np.nan_to_num(filled - self._first)
+        values_from_first: Floats = np.nan_to_num(filled - self._first)
+        return values_from_first
 
     def _known(self) -> int:
         """Number of samples of the output that do not depend on later input."""
@@ -227,7 +231,8 @@ class _PastBeats:
 
     def p_wave_features(self) -> NDArray[np.float32]:
         """Returns the P wave features of the last beat."""
-        return compare(self._beats.last[-1:], self._late, self.window.sfreq)[0]
+        features: NDArray[np.float32] = compare(self._beats.last[-1:], self._late, self.window.sfreq)[0]
+        return features
 
     def shape_features(self) -> NDArray[np.float32]:
         """Returns the shape features of the last beat."""
@@ -266,17 +271,17 @@ class _Rows:
         last: the rows that are kept.
     """
 
-    last: NDArray[np.floating]
+    last: NDArray[Any]
 
     def __init__(self, keep: int) -> None:
         self._keep, self._end = keep, 0
 
-    def append(self, row: NDArray[np.floating]) -> None:
+    def append(self, row: NDArray[Any]) -> None:
         """Appends a row."""
         self.last = np.concatenate([self.last[1 - self._keep :], row[None]]) if self._end else row[None]
         self._end += 1
 
-    def __getitem__(self, rows: slice) -> NDArray[np.floating]:
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Returns rows by their numbers."""
         first = self._end - len(self.last)
         return self.last[rows.start - first : rows.stop - first]

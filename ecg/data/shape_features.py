@@ -308,12 +308,12 @@ def past_templates(beats: NDArray[Any], qrs: slice) -> NDArray[Any]:
     return templates
 
 
-def template_of(beats: FloatArray, qrs: slice) -> FloatArray:
+def template_of(beats: NDArray[Any], qrs: slice) -> NDArray[Any]:
     """Returns the robust template (m,) of beats (n, m)."""
     median = np.median(beats, axis=0)
     similarity = correlation(beats[:, qrs], median[qrs])
     n = max(1, round(TEMPLATE_FRACTION * len(beats)))
-    template: FloatArray = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
+    template: NDArray[Any] = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
     return template
 
 
