@@ -16,8 +16,8 @@ The signal-to-noise ratio is that of the program nst of PhysioNet, for each lead
     S   = a^2 / 8, a the mean peak-to-peak amplitude of the first 300 normal QRS complexes, 50 ms on each side
     N   = n^2, n the mean standard deviation of the noise in its first 300 s, each second by itself
 
-Both means leave out the 5 % largest and smallest values. In training, the signal is the standard deviation of a beat,
-and the ratio is uniform from 0 to 20 dB in half of the beats. In DS1, 6 and 24 dB of nst are about 0 and 18 dB of that.
+Both means leave out the 5 % largest and smallest values. In training, the ratio is that of the standard deviations of
+beat and noise, uniform from 0 to 20 dB in half of the beats. A ratio of nst is several dB larger for the same noise.
 
 F1 with detected R peaks counts missed and false beats as mistakes.
 """

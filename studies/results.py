@@ -401,10 +401,19 @@ def noise_table() -> str:
 def streaming_table() -> str:
     """A row for given and for detected R peaks."""
     content = json.loads((RESULTS / "streaming.json").read_text())
-    numbers = ["ms a beat", "slowest second, ms", "beats", "same R peak", "same class", "largest difference"]
+    numbers = [
+        "ms a beat, mean",
+        "median of the seconds",
+        "slowest second, ms",
+        "beats",
+        "same R peak",
+        "same class",
+        "largest difference",
+    ]
     lines = header([f"R peaks of record {content['record']}, {content['minutes']:.0f} min"], numbers)
     for entry in content["rows"]:
-        cells = [f"{entry['milliseconds_per_beat']:.1f}", f"{entry['slowest_block_milliseconds']:.0f}"]
+        cells = [f"{entry[name]:.1f}" for name in ("milliseconds_per_beat", "median_milliseconds_per_beat")]
+        cells.append(f"{entry['slowest_block_milliseconds']:.0f}")
         cells += [f"{entry[name]:,}" for name in ("beats", "same_r_peak", "same_class")]
         lines.append(row([entry["r_peaks"], *cells, f"{entry['largest_difference']:.0e}"]))
     return "\n".join(lines)
