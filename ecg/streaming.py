@@ -104,10 +104,9 @@ class BeatStream:
 
     def finish(self) -> pd.DataFrame:
         """Returns a row for each beat that is left. No samples may follow."""
-        if self._beats is None or self._finished:
-            self._finished = True
+        ended, self._finished = self._finished, True
+        if self._beats is None or not self._n or ended:
             return self._table([], [])
-        self._finished = True
         if not self._given:
             self._waiting.extend(self._detector.finish())
         self._beats.end()
@@ -117,7 +116,8 @@ class BeatStream:
         """Returns a block as (n_leads, n); the first one creates what depends on the number of leads."""
         values = np.atleast_2d(np.asarray(samples))
         if self._beats is None:
-            recording = recording_of_array(values, self._sfreq, self._names, self._lead)
+            checked = values if values.size else np.zeros((len(values), 1))  # a block may be empty
+            recording = recording_of_array(checked, self._sfreq, self._names, self._lead)
             first = lead_index(recording, recording.preferred_lead)
             others = [i for i in range(len(values)) if i != first]
             self._n_leads = len(values)

@@ -146,6 +146,15 @@ def test_a_stream_without_beats_has_empty_tables(model: BeatClassifier) -> None:
     assert len(BeatStream(model, 360).finish()) == 0
 
 
+def test_the_first_block_may_be_empty(model: BeatClassifier, recording: Recording) -> None:
+    empty = BeatStream(model, 360)
+    assert [len(empty.push(np.zeros((2, 0)))), len(empty.finish()), len(empty.finish())] == [0, 0, 0]
+    n = round(20 * recording.sfreq)
+    made = BeatStream(model, recording.sfreq, recording.leads)
+    made.push(recording.signal[:, :0])
+    assert len(joined([made.push(recording.signal[:, :n]), made.finish()])) > 10
+
+
 def test_a_classifier_that_needs_later_beats_is_refused(model: BeatClassifier) -> None:
     message = error_message(lambda: BeatStream(replace(model, window=replace(model.window, causal=False)), 360))
     assert message.startswith("This classifier uses later beats")
