@@ -222,7 +222,8 @@ def synthesize(
     out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
     name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
     model: Annotated[
-        str, typer.Option(help="Released generator (ecg models), run folder of synth.py, model file, or hf://USER/NAME.")
+        str,
+        typer.Option(help="Released generator (ecg models), run folder of synth.py, model file, or hf://USER/NAME."),
     ] = "kaggle_generator",
     n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
     record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,

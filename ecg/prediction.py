@@ -111,12 +111,25 @@ class BeatClassifier:
                 f"{name} has {len(annotated.sample)} R peaks in lead {lead}. At least {MIN_BEATS} are needed. Choose "
                 "another lead with --lead."
             )
-        beats = replace(self.window, lead=recording.preferred_lead).cut(annotated)
+        beats = self.cut(annotated)
         del annotated  # a day of leads needs much memory
-        probability = self._probability(beats)
-        table = pd.DataFrame({"sample": beats.sample, "time": beats.time, "rr": np.diff(beats.time, prepend=np.nan)})
-        table["class"] = np.array(self.classes)[probability.argmax(axis=1)]
-        return table.assign(**{f"p_{name}": probability[:, c] for c, name in enumerate(self.classes)}), beats
+        return self.classify(beats), beats
+
+    def cut(self, recording: Recording) -> Beats:
+        """Returns the annotated beats of a recording, in order; the first lead is its preferred one.
+
+        Raises:
+            UserError: the recording is too short.
+        """
+        return replace(self.window, lead=recording.preferred_lead).cut(recording)
+
+    def classify(self, beats: Beats) -> pd.DataFrame:
+        """Returns a table with a row for each beat of one recording, see `predict_beats`.
+
+        Args:
+            beats: all beats of the recording, in order, from `cut`.
+        """
+        return beat_table(beats.sample, beats.time, self._probability(beats), self.classes)
 
     @torch.inference_mode()
     def _probability(self, beats: Beats) -> NDArray[np.float64]:
@@ -127,17 +140,43 @@ class BeatClassifier:
         else:
             parts = zip(signal.split(AT_ONCE), features.split(AT_ONCE), strict=True)
             logits = torch.cat([self.network(*part) for part in parts])
-        values = adapt(
-            logits.double().numpy(),
-            beats.record,
-            self.window.qrs(beats.signal),
-            self.classes,
-            to=self.recentre,
-            by_shape=self.vote,
+        return self.probability_of(
+            adapt(
+                logits.double().numpy(),
+                beats.record,
+                self.window.qrs(beats.signal),
+                self.classes,
+                to=self.recentre,
+                by_shape=self.vote,
+            )
         )
+
+    def probability_of(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Returns the probabilities (n, n_classes) of logits, with the shifts and the temperature."""
         offset = np.array([float(self.shifts.get(name, 0)) for name in self.classes])
-        probability: NDArray[np.float64] = softmax((values + offset) / self.temperature, axis=1)
+        probability: NDArray[np.float64] = softmax((logits + offset) / self.temperature, axis=1)
         return probability
+
+
+def beat_table(
+    sample: NDArray[np.int64],
+    time: NDArray[np.float64],
+    probability: NDArray[np.float64],
+    classes: Sequence[str],
+    previous: float = np.nan,
+) -> pd.DataFrame:
+    """Returns the table of consecutive beats, see `BeatClassifier.predict_beats`.
+
+    Args:
+        sample: (n,) samples of the R peaks.
+        time: (n,) the same in s.
+        probability: (n, n_classes).
+        classes: names of the classes.
+        previous: time of the beat before in s; NaN for none.
+    """
+    columns = {"sample": sample, "time": time, "rr": np.diff(time, prepend=previous)}
+    columns["class"] = np.array(classes)[probability.argmax(axis=1)]
+    return pd.DataFrame(columns | {f"p_{name}": probability[:, c] for c, name in enumerate(classes)})
 
 
 def load_classifier(model: str | Path) -> BeatClassifier:

@@ -397,6 +397,40 @@ def end_to_end_table() -> str:
     return "\n".join(lines)
 
 
+def noise_table() -> str:
+    """A row for each training, kind of R peaks and SNR: scores on DS2."""
+    scores = {"macro_f1": "macro-F1", **{name: f"F1 of {name}" for name in "NSVF"}}
+    lines = header(["training", "R peaks", "SNR"], [*scores.values(), "detector Se / +P"])
+    entries = json.loads((RESULTS / "noise.json").read_text())["rows"]
+    for entry in sorted(entries, key=lambda entry: (entry["training"], entry["peaks"]), reverse=True):
+        cells = [points(mean_interval(np.array(entry["f1"][name]))) for name in scores]
+        detector = f"{100 * entry['se']:.1f} / {100 * entry['ppv']:.1f}" if "se" in entry else ""
+        snr = "no added noise" if entry["snr"] is None else f"{entry['snr']} dB"
+        lines.append(row([entry["training"], entry["peaks"], snr, *cells, detector]))
+    return "\n".join(lines)
+
+
+def streaming_table() -> str:
+    """A row for given and for detected R peaks."""
+    content = json.loads((RESULTS / "streaming.json").read_text())
+    numbers = [
+        "ms a beat, mean",
+        "median of the seconds",
+        "slowest second, ms",
+        "beats",
+        "same R peak",
+        "same class",
+        "largest difference",
+    ]
+    lines = header([f"R peaks of record {content['record']}, {content['minutes']:.0f} min"], numbers)
+    for entry in content["rows"]:
+        cells = [f"{entry[name]:.1f}" for name in ("milliseconds_per_beat", "median_milliseconds_per_beat")]
+        cells.append(f"{entry['slowest_block_milliseconds']:.0f}")
+        cells += [f"{entry[name]:,}" for name in ("beats", "same_r_peak", "same_class")]
+        lines.append(row([entry["r_peaks"], *cells, f"{entry['largest_difference']:.0e}"]))
+    return "\n".join(lines)
+
+
 def mean_points(content: dict[str, Any], sign: bool = False) -> str:
     """Mean and half of its interval, in points."""
     return points(MeanInterval(content["mean"], content["low"], content["high"], content["n"]), sign=sign)
@@ -464,6 +498,8 @@ DOCUMENTS = {
     ROOT / "README.md": {**TABLES, "ds2": ds2_summary, "kaggle": kaggle_summary},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
     ROOT / "docs" / "detectors.md": {"detectors": detectors_table, "end_to_end": end_to_end_table},
+    ROOT / "docs" / "noise.md": {"noise": noise_table},
+    ROOT / "docs" / "streaming.md": {"streaming": streaming_table},
     ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
     ROOT / "ecg" / "pretrained" / "classifier" / "inter_patient.md": {"card": card_table},
 }

@@ -9,15 +9,23 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from comparison_factories import make_run
 from factories import make_recording
 from model_factories import make_signals
 from programs import ROOT, composed, load_module
 
 from ecg.config.checks import check_train
+from ecg.data.aami import labels_from_symbols
+from ecg.data.noise import RECORDS, read_noise
+from ecg.data.recording import Recording
+from ecg.data.simulated import Simulated
+from ecg.data.wfdb_reader import read_signals
+from ecg.data.window import CenteredWindow
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.predictions import Predictions
+from ecg.prediction import BeatClassifier
 
 TRAINING = {"history": [], "parameters": 7, "seconds": 90.0, "microseconds_per_beat": 5.0}
 
@@ -160,3 +168,76 @@ def test_each_replaced_property_is_that_of_the_real_beat() -> None:
     # One band is real and three are synthetic in each, so that their sum has all bands of the real beat.
     total = np.where(inside, sum(bands) - 3 * synthetic - real, 0)
     assert np.abs(total).mean() < 0.005  # up to the limits at 0 and 1; 0.025 without one of the bands
+
+
+@pytest.fixture
+def simulated() -> Recording:
+    source = Simulated(name="simulated", records=None, n_patients=1, minutes=2, seed=1)
+    return source.read(source.record_names()[0], CenteredWindow("auto", 0.35, 0.55, 120.0, difference=False))
+
+
+@pytest.mark.parametrize("snr", [0, 12])
+def test_added_noise_has_its_ratio_in_each_lead(simulated: Recording, snr: int) -> None:
+    study = load_module(ROOT / "studies" / "noise.py")
+    second = round(simulated.sfreq)
+    noise = np.random.default_rng(0).normal(size=(2, 40 * second)) * [[1], [30]]
+    added = study.add_noise(simulated, noise, snr).signal - simulated.signal
+    reach = round(0.05 * simulated.sfreq)
+    for lead, of_lead in zip(simulated.signal.astype(float), added, strict=True):
+        normal = simulated.sample[labels_from_symbols(simulated.symbol) == 0]
+        heights = [np.ptp(lead[max(0, sample - reach) : sample + reach + 1]) for sample in normal]
+        ratio = np.median(heights) ** 2 / 8 / of_lead.var()
+        assert 10 * np.log10(ratio) == pytest.approx(snr, abs=0.5)
+        np.testing.assert_allclose(of_lead[: 40 * second], of_lead[40 * second : 80 * second])  # repeated
+
+
+def test_the_amplitude_leaves_out_outliers() -> None:
+    study = load_module(ROOT / "studies" / "noise.py")
+    noise = np.tile([1.0, -1.0], 100 * 180)  # 100 s
+    noise[:360] *= 1000
+    assert study.noise_amplitude(noise, 360.0) == pytest.approx(1)
+
+
+@pytest.mark.real
+def test_the_noise_of_training_and_test_are_two_halves(real_noise: Path, tmp_path: Path) -> None:
+    study = load_module(ROOT / "studies" / "noise.py")
+    study.write_training_noise(real_noise, tmp_path)
+    for name in RECORDS:
+        whole, half = read_signals(real_noise, name).signal, read_signals(tmp_path, name).signal
+        np.testing.assert_array_equal(half, whole[:, : whole.shape[1] // 2])
+    em = read_signals(real_noise, "em").signal
+    np.testing.assert_array_equal(study.noise_of_test(real_noise), em[:, em.shape[1] // 2 :])
+    assert read_noise(tmp_path, 120.0, 108, 0.5).shape[0] == 6
+
+
+def test_the_trainings_are_valid_configurations(tmp_path: Path) -> None:
+    study = load_module(ROOT / "studies" / "noise.py")
+    without, with_noise = (composed("train", *overrides) for overrides in study.trainings(tmp_path).values())
+    for cfg in (without, with_noise):
+        check_train(cfg)
+    assert without.augmentation.transforms.recorded_noise.snr is None
+    assert with_noise.augmentation.transforms.recorded_noise.snr == 0
+
+
+def test_beats_in_noise_are_compared_with_their_annotations(simulated: Recording) -> None:
+    study = load_module(ROOT / "studies" / "noise.py")
+    window = CenteredWindow("auto", 0.35, 0.55, 120.0, difference=False, features="rr")
+
+    def all_normal(signal: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1.0, 0, 0, 0]).expand(len(signal), 4)
+
+    settings = {"shifts": {}, "temperature": 1.0, "recentre": None, "vote": False}
+    classifier = BeatClassifier(all_normal, window, tuple("NSVF"), in_context=False, **settings)
+    noise = np.random.default_rng(0).normal(size=(1, 10_000))
+    rows = study.summarise(study.compare({1: classifier, 2: classifier}, [simulated], noise))
+    assert [(row["snr"], row["peaks"]) for row in rows] == [
+        (snr, peaks) for snr in (None, 24, 12, 6) for peaks in ("annotated", "detected")
+    ]
+    label = labels_from_symbols(simulated.symbol)
+    n, normal = np.isin(label, range(4)).sum(), (label == 0).sum()
+    assert rows[0]["f1"]["N"] == pytest.approx([2 * normal / (n + normal)] * 2)
+    assert rows[0]["f1"]["V"] == [0, 0]
+    assert rows[0]["f1"]["macro_f1"] == pytest.approx([rows[0]["f1"]["N"][0] / 4] * 2)
+    assert all(("se" in row) == (row["peaks"] == "detected") for row in rows)
+    assert rows[1]["se"] > 0.95
+    assert rows[1]["f1"]["N"][0] <= rows[0]["f1"]["N"][0] + 0.01

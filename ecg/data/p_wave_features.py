@@ -19,6 +19,7 @@ amplitudes are relative to the QRS. The causal features compare a beat with past
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -54,21 +55,46 @@ def p_wave_features(beats: FloatArray, time: FloatArray, sfreq: float, *, causal
     n = len(beats)
     if not n:
         return np.zeros((0, len(P_WAVE_FEATURES)), np.float32)
-    p, qrs = beats[:, span(P, sfreq)], beats[:, span(QRS, sfreq)]
-    p = p - p.mean(axis=1, keepdims=True)
     intervals = Intervals.before if causal or n == 1 else Intervals.between
     rr = intervals(time).prev
     blocks = past_blocks(n) if causal else [(slice(0, n), slice(0, n))]
-    features = [_compare(p[block], p[compared], qrs[compared], rr[compared]) for block, compared in blocks]
-    return np.concatenate(features).astype(np.float32)
+    features = [compare(beats[block], late_p_wave(beats[past], rr[past], sfreq), sfreq) for block, past in blocks]
+    return np.concatenate(features)
 
 
-def _compare(p: FloatArray, of_others: FloatArray, qrs: FloatArray, rr: FloatArray) -> FloatArray:
-    """Returns the features (n, 2) of P waves (n, m), given P waves (k, m), QRS (k, q) and intervals (k,) of others."""
+@dataclass(frozen=True)
+class LatePWave:
+    """The P wave of late beats in one lead.
+
+    Attributes:
+        p: (m,) without its mean.
+        height: largest deflection of the QRS.
+    """
+
+    p: FloatArray
+    height: float
+
+
+def late_p_wave(beats: FloatArray, rr: FloatArray, sfreq: float) -> LatePWave:
+    """Returns the median P wave of the late ones of beats (n, m), given the intervals before them (n,) in seconds."""
+    qrs = beats[:, span(QRS, sfreq)]
     similarity = correlation(qrs, np.median(qrs, axis=0))
     common = np.flatnonzero(similarity >= min(COMMON, np.median(similarity)))  # at least half of them
     n_late = max(1, round(LATE_FRACTION * len(common)))
-    late = np.median(of_others[common[np.argsort(rr[common], kind="stable")[-n_late:]]], axis=0)
+    late = common[np.argsort(rr[common], kind="stable")[-n_late:]]
     height = max(np.abs(np.median(qrs[common], axis=0)).max(), TINY)
-    mean_square = np.square((p - late) / height).mean(axis=1)
-    return np.stack([correlation(p, late), 0.5 * np.log(mean_square + 1e-4)], axis=1)
+    return LatePWave(np.median(_p_waves(beats[late], sfreq), axis=0), float(height))
+
+
+def compare(beats: FloatArray, late: LatePWave, sfreq: float) -> NDArray[np.float32]:
+    """Returns the P wave features (n, len(P_WAVE_FEATURES)) of beats (n, m), see `p_wave_features`."""
+    p = _p_waves(beats, sfreq)
+    mean_square = np.square((p - late.p) / late.height).mean(axis=1)
+    return np.stack([correlation(p, late.p), 0.5 * np.log(mean_square + 1e-4)], axis=1).astype(np.float32)
+
+
+def _p_waves(beats: FloatArray, sfreq: float) -> FloatArray:
+    """Returns the P waves (n, m) of beats, without their means."""
+    p = beats[:, span(P, sfreq)]
+    waves: FloatArray = p - p.mean(axis=1, keepdims=True)
+    return waves

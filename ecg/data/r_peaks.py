@@ -17,6 +17,7 @@ Eng 32(3):230-236. The bands, the steepness and the numbers differ.
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -132,5 +133,11 @@ def _move_to_peaks(x: FloatArray, near: NDArray[np.int64], sfreq: float) -> NDAr
 
 def _filtered(x: FloatArray, band: tuple[float, float], sfreq: float) -> FloatArray:
     """Returns a lead (n_samples,) without the frequencies outside of a band in Hz, as far as its rate resolves them."""
-    limited = (band[0], min(band[1], 0.45 * sfreq))
-    return filter_zero_phase(dsp.butter(2, limited, "bandpass", fs=sfreq, output="sos"), x, sfreq)
+    return filter_zero_phase(_bandpass(band[0], min(band[1], 0.45 * sfreq), sfreq), x, sfreq)
+
+
+@functools.cache  # in a stream, the design takes longer than the filter
+def _bandpass(low_hz: float, high_hz: float, sfreq: float) -> FloatArray:
+    """Returns the filter as second-order sections."""
+    sos: FloatArray = dsp.butter(2, (low_hz, high_hz), "bandpass", fs=sfreq, output="sos")
+    return sos

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 RR_RANGE = (0.15, 4.0)  # s; longer intervals are gaps in the annotation, such as ventricular flutter
 LARGEST_Z = 8.0  # standard deviations
 FIRST_INTERVAL = 0.8  # s; 75 beats a minute
+N_INTERVALS = 401  # that the causal features of a beat use one by one: `prev` and the 400 before
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -43,10 +44,14 @@ class Intervals:
     Attributes:
         prev: (n,) interval before each beat.
         next: (n,) interval after each beat.
+        n_earlier: number of the intervals before the first of `prev`, where these are the last beats of a record.
+        earlier: sum of these intervals.
     """
 
     prev: FloatArray
     next: FloatArray
+    n_earlier: int = 0
+    earlier: float = 0.0
 
     @staticmethod
     def between(time: FloatArray) -> Intervals:
@@ -99,7 +104,11 @@ class Intervals:
     @cached_property
     def past(self) -> FloatArray:
         """(n,) mean of all intervals before `prev`."""
-        return mean_of_past(self.prev, len(self.prev))
+        if not self.n_earlier:
+            return mean_of_past(self.prev, len(self.prev))
+        total = self.earlier + np.append(0.0, np.cumsum(self.prev[:-1]))
+        mean: FloatArray = total / (self.n_earlier + np.arange(len(self.prev)))
+        return mean
 
     @cached_property
     def around80(self) -> FloatArray:
@@ -214,6 +223,18 @@ def rhythm_features(time: FloatArray, *, causal: bool = False) -> NDArray[np.flo
         return np.zeros((len(time), len(formulas)), np.float32)
     intervals = Intervals.before(time) if causal else Intervals.between(time)
     return np.stack([formula(intervals) for formula in formulas.values()], axis=1).astype(np.float32)
+
+
+def latest_rhythm_features(prev: FloatArray, n_earlier: int, earlier: float) -> NDArray[np.float32]:
+    """Returns the causal rhythm features (len(CAUSAL_RHYTHM_FEATURES),) of the last beat of a record.
+
+    Args:
+        prev: (m,) intervals before the last beats; m is at least `N_INTERVALS`, or the number of all beats.
+        n_earlier: number of the intervals before these.
+        earlier: their sum in seconds.
+    """
+    intervals = Intervals(prev, next=prev, n_earlier=n_earlier, earlier=earlier)  # no causal feature uses `next`
+    return np.array([formula(intervals)[-1] for formula in _CAUSAL_FORMULAS.values()], np.float32)
 
 
 def mean_of_past(x: FloatArray, n: int) -> FloatArray:

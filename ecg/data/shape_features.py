@@ -41,6 +41,7 @@ TEMPLATE_FRACTION = 0.6  # of the beats
 N_COMPARED = 400  # beats of the record that each beat is compared with
 N_PAST = 64  # beats that a causal template is made of
 RENEWED = 16  # beats after which it is renewed
+N_NEAR = 33  # beats that the other causal features use: the beat and 32 before
 COMMON = 0.9  # correlation above which two shapes are the same
 TINY = 1e-6
 
@@ -64,7 +65,7 @@ class Lead:
     @staticmethod
     def of(beats: FloatArray, sfreq: float, *, causal: bool = False) -> Lead:
         """Returns the beats (n, m) with their template."""
-        make = past_templates if causal else _template
+        make = past_templates if causal else template_of
         return Lead(beats, make(beats, span(QRS, sfreq)), sfreq)
 
     @cached_property
@@ -253,6 +254,21 @@ def shape_features(beats: FloatArray, sfreq: float, *, causal: bool = False) -> 
     return np.stack([formula(lead) for formula in formulas.values()], axis=1).astype(np.float32)
 
 
+def latest_shape_features(beats: FloatArray, template: FloatArray, sfreq: float) -> NDArray[np.float32]:
+    """Returns the causal shape features (len(CAUSAL_SHAPE_FEATURES),) of the last beat of a record in one lead.
+
+    Args:
+        beats: (n, m) the last beats; n is at least `N_COMPARED` + 1, or the number of all beats.
+        template: (m,) of this beat.
+        sfreq: sampling rate of the lead in Hz.
+    """
+    near = Lead(beats[-N_NEAR:], template, sfreq)
+    shape = _normalised(beats[-N_COMPARED - 1 :, span(QRS, sfreq)])
+    common = (shape[:-1] @ shape[-1] > COMMON).mean() if len(shape) > 1 else 1.0
+    formulas = [formula for formula in _CAUSAL_FORMULAS.values() if formula is not _past_commonness]  # the last one
+    return np.array([*(formula(near)[-1] for formula in formulas), common], np.float32)
+
+
 def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> FloatArray:
     """Returns the beats (n, m), from `BEFORE` to `AFTER` the samples `peak` (n,) of a lead (n_samples,)."""
     offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
@@ -266,31 +282,38 @@ def span(seconds: tuple[float, float], sfreq: float) -> slice:
     return slice(zero + round(seconds[0] * sfreq), zero + round(seconds[1] * sfreq) + 1)
 
 
-def past_blocks(n: int) -> Iterator[tuple[slice, slice]]:
-    """Yields the n beats of a record in blocks, each with the beats before it that its template is made of.
+def past_of(i: int) -> slice:
+    """Returns the beats that the template of beat i of a record is made of.
 
     The first beat has none before it, so its template is its own.
     """
-    for first in range(min(n, RENEWED)):
-        yield slice(first, first + 1), slice(0, max(first, 1))
-    for first in range(RENEWED, n, RENEWED):
-        yield slice(first, min(first + RENEWED, n)), slice(max(0, first - N_PAST), first)
+    if i < RENEWED:
+        return slice(0, max(i, 1))
+    first = i - i % RENEWED
+    return slice(max(0, first - N_PAST), first)
+
+
+def past_blocks(n: int) -> Iterator[tuple[slice, slice]]:
+    """Yields the n beats of a record in blocks, each with the beats that its template is made of."""
+    starts = [*range(min(n, RENEWED)), *range(RENEWED, n, RENEWED)]
+    for first, end in zip(starts, [*starts, n][1:], strict=True):
+        yield slice(first, end), past_of(first)
 
 
 def past_templates(beats: NDArray[Any], qrs: slice) -> NDArray[Any]:
     """Returns the template (n, m) of each of the beats (n, m) from the beats before it; the first is its own."""
     templates = np.empty_like(beats)
     for block, past in past_blocks(len(beats)):
-        templates[block] = _template(beats[past], qrs)
+        templates[block] = template_of(beats[past], qrs)
     return templates
 
 
-def _template(beats: FloatArray, qrs: slice) -> FloatArray:
+def template_of(beats: NDArray[Any], qrs: slice) -> NDArray[Any]:
     """Returns the robust template (m,) of beats (n, m)."""
     median = np.median(beats, axis=0)
     similarity = correlation(beats[:, qrs], median[qrs])
     n = max(1, round(TEMPLATE_FRACTION * len(beats)))
-    template: FloatArray = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
+    template: NDArray[Any] = np.median(beats[np.argsort(-similarity, kind="stable")[:n]], axis=0)
     return template
 
 

@@ -51,6 +51,7 @@ KAGGLE_TIMES = 187
 KAGGLE_STEP = 3
 KAGGLE_RECORD_SFREQ = 360.0  # Hz, of the records that the Kaggle set was made from
 RESAMPLING_DELAY = 0.1  # s, half of the anti-alias filter for rates of 100 Hz and more
+RMS_SECONDS = 60  # before the end of a beat, over which a causal window standardises it
 TINY = 1e-12
 KAGGLE_SFREQ = KAGGLE_RECORD_SFREQ / KAGGLE_STEP  # Hz; the description published with the set says 125 Hz
 
@@ -155,7 +156,7 @@ class KaggleWindow(Window):
         x = recording.signal[lead_index(recording, self.lead)].astype(np.float64)
         s = recording.sample
         if recording.sfreq != KAGGLE_RECORD_SFREQ:
-            ratio = _resampling_ratio(recording, KAGGLE_RECORD_SFREQ)
+            ratio = resampling_ratio(recording.sfreq, KAGGLE_RECORD_SFREQ)
             x = _resample(x, ratio)
             s = np.minimum(np.rint(s * float(ratio)).astype(np.int64), x.size - 1)
         s = np.append(s, x.size)
@@ -267,11 +268,11 @@ class CenteredWindow(Window):
 
     def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Window`."""
-        leads = signal[:, :: 1 + self.difference, self._qrs]  # (n, leads, m)
+        leads = signal[:, :: 1 + self.difference, self.qrs_samples]  # (n, leads, m)
         return leads.reshape(len(signal), -1)
 
     @property
-    def _qrs(self) -> slice:
+    def qrs_samples(self) -> slice:
         """Samples of the QRS complex in a beat."""
         first, last = (self.peak + round(end * self.sfreq) for end in QRS)
         return slice(max(0, first), last + 1)
@@ -311,7 +312,7 @@ class CenteredWindow(Window):
 
     def cut(self, recording: Recording) -> Beats:
         """See `Window`."""
-        ratio = _resampling_ratio(recording, self.sfreq)
+        ratio = resampling_ratio(recording.sfreq, self.sfreq)
         positions = np.flatnonzero(labels_from_symbols(recording.symbol) >= 0)
         peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
         leads = self._preprocess(recording, ratio)
@@ -334,7 +335,7 @@ class CenteredWindow(Window):
             return signal
         n, leads, n_times = signal.shape
         if self.causal:
-            median = np.stack([past_templates(signal[:, lead], self._qrs) for lead in range(leads)], axis=1)
+            median = np.stack([past_templates(signal[:, lead], self.qrs_samples) for lead in range(leads)], axis=1)
         else:
             median = np.median(signal, axis=0)
         return np.stack([signal, signal - median], axis=2).reshape(n, 2 * leads, n_times)
@@ -343,7 +344,7 @@ class CenteredWindow(Window):
         """Returns the root mean square (n,) of a lead in the minute before the end of each beat; 1 for a flat lead."""
         total = np.append(0.0, np.cumsum(np.square(x)))
         end = np.minimum(peaks + round(self.after * self.sfreq), x.size)
-        start = np.maximum(end - round(60 * self.sfreq), 0)
+        start = np.maximum(end - round(RMS_SECONDS * self.sfreq), 0)
         mean_square = (total[end] - total[start]) / np.maximum(end - start, 1)
         return np.sqrt(np.where(mean_square > TINY, mean_square, 1.0)).astype(np.float32)
 
@@ -384,8 +385,9 @@ class CenteredWindow(Window):
         return standardised
 
 
-def _resampling_ratio(recording: Recording, sfreq: float) -> Fraction:
-    return Fraction(sfreq / recording.sfreq).limit_denominator(1000)
+def resampling_ratio(sfreq: float, to: float) -> Fraction:
+    """Returns the ratio of the sampling rates in Hz, with a small denominator."""
+    return Fraction(to / sfreq).limit_denominator(1000)
 
 
 def _resample(x: NDArray[np.float64], ratio: Fraction) -> NDArray[np.float64]:

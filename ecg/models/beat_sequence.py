@@ -20,6 +20,7 @@ Input: signals (B, L, C, T), features (B, L, R) of L consecutive beats. Output: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ from ecg.models.network import Network
 
 ENCODE_AT_ONCE = 1024  # beats, in evaluation, where a sequence is a whole record
 LARGEST_FEATURE = 5.0  # standard deviations
+
+State: TypeAlias = tuple[Tensor, Tensor]  # last outputs (1, B, D) of the two GRUs
 
 
 class BeatSequence(Network):
@@ -92,7 +95,7 @@ class BeatSequence(Network):
 
     def embed(self, signal: Tensor, rr: Tensor) -> Tensor:
         """Signals (B, L, C, T), features (B, L, R) -> outputs of the two GRUs (B, L, D)."""
-        return self._embed(self._encode(signal), rr)
+        return self._embed(self._encode(signal), rr)[0]
 
     def classify(self, embedded: Tensor) -> Tensor:
         """Outputs of the two GRUs (B, L, D) -> logits (B, L, n_classes)."""
@@ -107,7 +110,20 @@ class BeatSequence(Network):
         """Returns the logits (B, L, n_classes), and those of the encoder alone."""
         waveform = self._encode(signal)
         auxiliary = self.encoder.classify(waveform.flatten(0, 1)).unflatten(0, signal.shape[:2])
-        return self.classify(self._embed(waveform, rr)), auxiliary
+        return self.classify(self._embed(waveform, rr)[0]), auxiliary
+
+    def continue_from(self, state: State | None, signal: Tensor, rr: Tensor) -> tuple[Tensor, State]:
+        """Returns the logits (B, L, n_classes) of the next L beats of a record, and the state after them.
+
+        The network must be causal.
+
+        Args:
+            state: after the beats before; None for the first beats.
+            signal: (B, L, C, T).
+            rr: (B, L, R).
+        """
+        embedded, state = self._embed(self._encode(signal), rr, state)
+        return self.classify(embedded), state
 
     def _encode(self, signal: Tensor) -> Tensor:
         """Signals (B, L, C, T) -> features of the encoder (B, L, D)."""
@@ -118,8 +134,9 @@ class BeatSequence(Network):
         encoded = torch.cat([self.encoder.embed(part, part.new_empty(part.shape[0], 0)) for part in parts])  # (B L, D)
         return encoded.view(*signal.shape[:2], -1)
 
-    def _embed(self, waveform: Tensor, rr: Tensor) -> Tensor:
-        """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, D)."""
+    def _embed(self, waveform: Tensor, rr: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, D), their states."""
+        of_rhythm, of_shape = state or (None, None)
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
             features = self.norm(rr.flatten(0, 1)).view_as(rr).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
@@ -128,6 +145,6 @@ class BeatSequence(Network):
                 features = features + self.noise * torch.randn_like(features)
                 features[..., self.p_wave] *= torch.rand(len(rr), 1, 1, device=rr.device) >= self.p_wave_dropout
                 encoded = encoded * (torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout)
-            rhythm = self.rhythm_gru(self.rhythm(features[..., : self.p_wave.stop]))[0]
-            shape = self.gru(torch.cat([self.features(features), encoded], dim=2))[0]
-        return torch.cat([rhythm, shape], dim=2)
+            rhythm, of_rhythm = self.rhythm_gru(self.rhythm(features[..., : self.p_wave.stop]), of_rhythm)
+            shape, of_shape = self.gru(torch.cat([self.features(features), encoded], dim=2), of_shape)
+        return torch.cat([rhythm, shape], dim=2), (of_rhythm, of_shape)

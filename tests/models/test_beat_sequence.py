@@ -141,3 +141,16 @@ def test_beats_without_a_label_do_not_enter_the_loss(loss: type[CrossEntropy]) -
     logits, label = torch.randn(6, 3), torch.tensor([0, 1, 2, 1, 0, 2])
     masked = torch.where(torch.arange(6) < 4, label, -100)
     torch.testing.assert_close(made(logits, masked), made(logits[:4], label[:4]))
+
+
+@pytest.mark.parametrize("cuts", [[1], [3, 4], [1, 2, 3, 4, 5, 6]])
+def test_a_record_in_parts_has_the_logits_of_the_whole_record(
+    beats: tuple[torch.Tensor, torch.Tensor], cuts: list[int]
+) -> None:
+    network = make_network(causal=True).eval()
+    signal, rr = beats
+    state, parts = None, []
+    for start, end in zip([0, *cuts], [*cuts, L], strict=True):
+        logits, state = network.continue_from(state, signal[:, start:end], rr[:, start:end])
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, dim=1), network(signal, rr))
