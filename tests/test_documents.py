@@ -52,14 +52,15 @@ def test_every_command_composes(program: str, command: str) -> None:
 
 
 def run_line(words: list[str], cache_dir: Path) -> None:
-    """Runs a shell line in the current folder, with small settings. Lists of a sweep are cut to two values."""
+    """Runs a shell line in the current folder, with small settings. A sweep has two jobs: other lists are cut."""
     name, program, *given = words
     if name == "ecg":
         ended = CliRunner().invoke(app, words[1:])
         assert ended.exit_code == 0, ended.output
         return
     assert name == "python", words
-    given = [word if "--" in word else ",".join(word.split(",")[:2]) for word in given]
+    lists = [word for word in given if "," in word]
+    given = [",".join(word.split(",")[: 2 if word == lists[-1] else 1]) if word in lists else word for word in given]
     latest = max(Path("outputs/synth").rglob("synthetic"), default=Path("none")).parent
     given = [word.replace("outputs/synth/DATE/RUN", str(latest)) for word in given]
     tiny = [*(TINY_TRAIN if program == "train.py" else TINY_SYNTH), f"paths.cache_dir={cache_dir}"]
