@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from ecg.prediction import BeatClassifier
 
-__version__ = "0.1.0"
+
+def __getattr__(name: str) -> str:
+    """Returns `__version__`, that of the installed package."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ecg.config.installation import package_version
+
+    return package_version()
 
 
 def load(model: str | Path = "inter_patient") -> BeatClassifier:

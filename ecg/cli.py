@@ -1,37 +1,52 @@
-"""The console command `ecg`: annotates recordings, exports beats, shares models, compares finished runs."""
+"""The console command `ecg`: trains, synthesises, annotates recordings, shares models, compares finished runs."""
 
 from __future__ import annotations
 
+import runpy
+import sys
 from dataclasses import asdict
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecg.config.schema import SCHEMAS, PathsConfig, PhysioNetConfig, WindowName
-from ecg.error_reporting import user_errors
-from ecg.errors import UserError
+from ecg.errors import UserError, user_errors
 
 if TYPE_CHECKING:
     from ecg.evaluation.beat_matching import Comparison
 
 LOOPBACK = "127.0.0.1"
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Annotates recordings, exports heartbeats, compares runs."
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+# Hydra reads the arguments of the programs, --help included.
+PROGRAM: dict[str, Any] = {
+    "add_help_option": False,
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
 
 
 @app.callback()
 def _main() -> None:
-    """Annotates recordings, exports heartbeats, compares runs."""
+    """Trains and compares classifiers of heartbeats, synthesises heartbeats, annotates recordings."""
+
+
+@app.command(**PROGRAM)
+def train(context: typer.Context) -> None:
+    """Trains and tests a classifier; ecg train --help lists every group, option and key."""
+    _run_program("train", context.args)
+
+
+@app.command(**PROGRAM)
+def synth(context: typer.Context) -> None:
+    """Fits a generator and writes synthetic beats; ecg synth --help lists every group, option and key."""
+    _run_program("synth", context.args)
 
 
 @app.command()
 def beats(
     out: Annotated[Path, typer.Option(help="Folder for mitbih_train.csv and mitbih_test.csv.")],
-    protocol: Annotated[str, typer.Option(help=f"Split of the beats: {', '.join(SCHEMAS['protocol'])}.")] = "kaggle",
+    protocol: Annotated[str, typer.Option(help="Split of the beats: an option of the group protocol.")] = "kaggle",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the MIT-BIH records; default: ECG_DATA_DIR/mitdb or a download.")
     ] = None,
@@ -316,6 +331,12 @@ def wandb_report(
         typer.echo(publish(project, entity, group))
 
 
+def _run_program(name: str, arguments: list[str]) -> None:
+    # As `python -m ecg.programs.NAME` does: Lightning starts further processes of a run with the module of __main__.
+    sys.argv[1:] = arguments
+    runpy.run_module(f"ecg.programs.{name}", run_name="__main__", alter_sys=True)
+
+
 def _print_comparison(comparison: Comparison) -> None:
     """Prints the rates of detected and classified beats, by the rules of EC57."""
     found = f"Se {comparison.sensitivity:.2%}, +P {comparison.positive_predictive_value:.2%}"
@@ -326,6 +347,8 @@ def _print_comparison(comparison: Comparison) -> None:
 
 
 def _write_beats(out: Path, protocol_name: str, data_dir: Path | None, cache_dir: Path | None) -> None:
+    from ecg.config.schema import SCHEMAS, PathsConfig, PhysioNetConfig, WindowName
+
     if protocol_name not in SCHEMAS["protocol"]:
         raise UserError(f"Unknown protocol {protocol_name}. Valid protocols: {', '.join(SCHEMAS['protocol'])}.")
     from omegaconf import OmegaConf

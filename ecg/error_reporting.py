@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ecg.config.job import in_sweep
-from ecg.errors import UserError, file_system_message, memory_message
+from ecg.errors import INSTALL, UserError, exit_after_interrupt, file_system_message, memory_message
 
 Main = Callable[[DictConfig], float | None]
 
@@ -51,17 +51,6 @@ def job(main: Main) -> Main:
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """Exits with the message of a UserError, or with the status 130 after SIGINT (Ctrl-C)."""
-    try:
-        yield
-    except UserError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        _exit_after_interrupt()
-
-
-@contextmanager
 def signals_as_exits() -> Iterator[None]:
     """Exits with the status 130 after SIGINT (Ctrl-C) and 143 after SIGTERM, so that open runs record their end."""
 
@@ -72,14 +61,9 @@ def signals_as_exits() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _exit_after_interrupt()
+        exit_after_interrupt()
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _exit_after_interrupt() -> NoReturn:
-    print("Interrupted.", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
 
 
 @contextmanager
@@ -144,7 +128,7 @@ def _composition_message(error: Exception) -> str | None:
         if isinstance(cause, OmegaConfBaseException):
             return _key_message(cause)
     if plugin := re.search(r"'hydra/(?:launcher|sweeper)/(joblib|submitit|optuna)", str(error)):
-        return f"This option needs an extra. Install it with: pip install -e '.[{plugin[1]}]'"
+        return f"This option needs an extra. Install it with: {INSTALL.format(plugin[1])}"
     # Hydra appends every folder of its search path.
     return " ".join(str(error).split("Config search path")[0].split())
 

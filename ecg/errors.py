@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Mapping
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
+
+INSTALL = 'pip install "ecg-synthesis-classification[{}]"'  # the command that installs an extra
 
 _OF_THE_FILE_SYSTEM = {
     errno.ENOSPC,
@@ -25,6 +31,23 @@ class UserError(Exception):
 
     The programs print the message without a traceback and exit with a status other than 0.
     """
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Exits with the message of a UserError, or with the status 130 after SIGINT (Ctrl-C)."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        exit_after_interrupt()
+
+
+def exit_after_interrupt() -> NoReturn:
+    """Exits with the status 130."""
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
 
 
 def memory_message(error: BaseException) -> str | None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ecg.data.beats import Beats
 from ecg.data.recording import Recording
-from ecg.errors import UserError
+from ecg.errors import INSTALL, UserError
 from ecg.files import atomic_write
 from ecg.prediction import BeatClassifier
 from ecg.reports.explanation_plot import draw_explanation
@@ -136,7 +136,7 @@ def _attribute(
     try:
         from captum.attr import IntegratedGradients
     except ImportError as error:
-        raise UserError('ecg explain needs: pip install "ecg-synthesis-classification[explain]".') from error
+        raise UserError(f"ecg explain needs: {INSTALL.format('explain')}.") from error
 
     columns = [torch.from_numpy(column) for column in (beats.signal, beats.rr)]
     inputs = tuple(x[chosen][None] if in_context else x[chosen] for x in columns)

@@ -27,7 +27,7 @@ from torch import Tensor
 from ecg.config.schema import TrainConfig
 from ecg.config.stored import config_for_model_file, config_of_model_file
 from ecg.data.window import Window
-from ecg.errors import UserError
+from ecg.errors import INSTALL, UserError
 from ecg.files import atomic_write
 from ecg.models.network import Network
 from ecg.reading import one_line
@@ -36,7 +36,7 @@ SUFFIX = ".onnx"
 INPUTS, OUTPUT = ("signal", "features"), "logits"
 TOLERANCE = 1e-4  # largest difference of a logit
 EXAMPLES = ((2, 30), (1, 7))  # batch and beats of the inputs that are traced and compared
-INSTALL = 'It needs: pip install "ecg-synthesis-classification[onnx]".'
+NEEDS = f"It needs: {INSTALL.format('onnx')}."
 
 Logits = Callable[[Tensor, Tensor], Tensor]
 
@@ -58,7 +58,7 @@ def write_onnx(network: Network, cfg: DictConfig, window: Window, path: Path) ->
         import onnx
         import onnxscript  # noqa: F401, used by PyTorch
     except ImportError as error:
-        raise UserError(f"An ONNX file cannot be written without onnx and onnxscript. {INSTALL}") from error
+        raise UserError(f"An ONNX file cannot be written without onnx and onnxscript. {NEEDS}") from error
     in_context = bool(cfg.data.get("context", 0))
     examples = [_example(window, in_context, *sizes) for sizes in EXAMPLES]
     with _quiet(), tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def read_onnx(path: Path) -> tuple[DictConfig, Logits]:
     try:
         import onnxruntime  # noqa: F401, used by _session
     except ImportError as error:
-        raise UserError(f"{path} cannot be read without onnxruntime. {INSTALL}") from error
+        raise UserError(f"{path} cannot be read without onnxruntime. {NEEDS}") from error
     if not path.is_file():
         raise UserError(f"{path} is missing.")
     try:

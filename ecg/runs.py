@@ -37,6 +37,7 @@ from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ecg.config.installation import IN_WHEEL, package_version
 from ecg.config.job import command, overrides, sweep_name, without_absolute_paths
 from ecg.config.stored import CONFIG, INPUTS, portable_config, read_config
 from ecg.errors import UserError
@@ -312,9 +313,11 @@ def restore_description(run: Run) -> None:
 
 def _provenance(cfg: DictConfig, choices: dict[str, str]) -> dict[str, Any]:
     package = Path(__file__).parent
-    commit = _git(package, "rev-parse", "HEAD")
+    # An installed package may lie in a repository of the user.
+    commit = None if IN_WHEEL else _git(package, "rev-parse", "HEAD")
     return {
         "command": without_absolute_paths(command(), Path(cfg.paths.run_dir)),
+        "version": package_version(),
         "git_commit": commit,
         "git_dirty": bool(_git(package, "status", "--porcelain")) if commit else None,
         "python": platform.python_version(),

@@ -77,7 +77,7 @@ def run_in_subprocess(cfg: DictConfig, program: str) -> None:
 
     Args:
         cfg: configuration of the job.
-        program: path of the program.
+        program: module of the program.
 
     Raises:
         UserError: the job failed, or Lightning refuses the trainer's arguments.
@@ -88,8 +88,10 @@ def run_in_subprocess(cfg: DictConfig, program: str) -> None:
     if not in_sweep() or n_devices(cfg) == 1:
         return
     hydra = HydraConfig.get()
-    folder, environment = Path(hydra.runtime.output_dir), {**os.environ, SWEEP: str(sweep_name())}
-    command = [sys.executable, str(Path(program).resolve()), *hydra.overrides.task, f'hydra.run.dir="{folder}"']
+    folder = Path(hydra.runtime.output_dir)
+    modules = os.pathsep.join(filter(None, sys.path))  # `python train.py` in a clone needs no installation
+    environment = {**os.environ, SWEEP: str(sweep_name()), "PYTHONPATH": modules}
+    command = [sys.executable, "-m", program, *hydra.overrides.task, f'hydra.run.dir="{folder}"']
     if code := subprocess.run(command, cwd=hydra.runtime.cwd, env=environment).returncode:
         raise UserError(read_status(folder).reason or f"The subprocess ended with status {code}.")
 

@@ -22,12 +22,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from ecg.command_line import run_program
-from ecg.config.schema import SynthConfig, TrainConfig, register
+from ecg.config.installation import CONF
+from ecg.config.schema import register
 
 ROOT = Path(__file__).parents[1]
-CONF = ROOT / "conf"
-SCHEMAS = {"train": TrainConfig, "synth": SynthConfig}
 # Small recordings, small networks, no progress bars.
 TINY_DATA = ["data.n_patients=12", "data.minutes=1"]
 TINY_TRAIN = [*TINY_DATA, "model.hidden=8", "trainer.max_epochs=2", "trainer.accelerator=cpu", "n_bootstrap=20"]
@@ -79,11 +77,11 @@ def with_values(program: str, *overrides: str) -> DictConfig:
 
 def run(program: str, *arguments: str) -> Ended:
     """Runs a program in this process."""
-    main = importlib.import_module(program).main
+    start = importlib.import_module(f"ecg.programs.{program}").start
     out, err, code = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [f"{program}.py", *arguments]):
         try:
-            run_program(main, SCHEMAS[program], CONF / f"{program}.yaml")
+            start()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
             if isinstance(end.code, str):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ecg.config.installation import program
 from ecg.config.job import sweep_name
 from ecg.config.ranges import Range
 from ecg.config.run_name import check_run_name
-from ecg.config.schema import CLASSES, Features, FusionConfig, Pairs, RecordEmbedding, WindowName
+from ecg.config.schema import CLASSES, SCHEMAS, Features, FusionConfig, Pairs, RecordEmbedding, WindowName
 from ecg.data.databases import DATABASES
-from ecg.errors import UserError
+from ecg.errors import INSTALL, UserError
 
 
 def check_train(cfg: DictConfig) -> None:
@@ -81,6 +83,7 @@ def _check_common(cfg: DictConfig) -> None:
     for key, value, metadata in _leaves(cfg, ""):
         _check_value(key, value, metadata)
     _check_protocol(cfg)
+    _check_logger(cfg.logger)
 
 
 def _require_groups(cfg: DictConfig) -> None:
@@ -239,6 +242,12 @@ def _check_prediction(cfg: DictConfig) -> None:
         raise UserError(f"With prediction.temperature=null, the temperature is {chosen}. Give a number.")
 
 
+def _check_logger(logger: DictConfig) -> None:
+    for name in ("tensorboard", "mlflow"):
+        if logger._target_ == SCHEMAS["logger"][name]._target_ and find_spec(name) is None:  # type: ignore[attr-defined]
+            raise UserError(f"logger={name} needs an extra. Install it with: {INSTALL.format(name)}")
+
+
 def _has_kaggle_split(data: DictConfig) -> bool:
     database = DATABASES.get(data.name)
     return database.has_kaggle_split if database else getattr(OmegaConf.get_type(data), "has_kaggle_split", True)
@@ -249,8 +258,8 @@ def _check_augmentation(cfg: DictConfig) -> None:
     uses_set = getattr(OmegaConf.get_type(augmentation.balance), "uses_synthetic_set", False)
     if uses_set and not augmentation.beats:
         raise UserError(
-            "augmentation=gan needs a synthetic set. Make one with: python synth.py "
-            f"data={cfg.data.name} protocol={cfg.protocol.name}; then add augmentation.beats=RUN_DIR."
+            f"augmentation=gan needs a synthetic set. Make one with: {program('synth')} data={cfg.data.name} "
+            f"protocol={cfg.protocol.name}; then add augmentation.beats=RUN_DIR."
         )
     fuses = augmentation.balance.get("fusion")
     needed = (FusionConfig if fuses else OmegaConf.get_type(augmentation.balance)).__dict__.get("needs_classes", ())

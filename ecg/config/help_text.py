@@ -15,6 +15,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ecg.config.installation import program
 from ecg.config.schema import SCHEMAS
 
 
@@ -50,9 +51,8 @@ def print_help(root: type, main: Path) -> None:
     """
     if not {"--help", "-h"} & set(sys.argv[1:]):
         return
-    program = Path(sys.argv[0]).name
     lines = [
-        f"usage: python {program} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]",
+        f"usage: {program(main.stem)} [GROUP=OPTION ...] [KEY=VALUE ...] [-m] [--cfg job]",
         f"\n{inspect.getdoc(root)}\n",
         "  -m         run a sweep: several values of a key or group, separated by commas",
         "  --cfg job  print the configuration and exit",

@@ -11,6 +11,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from ecg.config.installation import program
+
 # Environment variable: the sweep of a job that runs in a process other than the sweep's.
 SWEEP = "ECG_SWEEP"
 # A path at the start of a word or value, up to a character that separates values. Not that of an address.
@@ -34,9 +36,8 @@ def overrides() -> list[str]:
 
 def command() -> str:
     """The command that repeats this run; for a job of a sweep, the command of this one job."""
-    program = f"{HydraConfig.get().job.name}.py" if in_sweep() else Path(sys.argv[0]).name
     words = overrides() if in_sweep() else [word for word in sys.argv[1:] if not word.startswith("hydra.run.dir=")]
-    return " ".join(["python", program, *map(shlex.quote, words)])
+    return " ".join([program(HydraConfig.get().job.name), *map(shlex.quote, words)])
 
 
 def relative_to_folder(path: str, folder: Path) -> str:

@@ -708,6 +708,21 @@ class CsvLoggerConfig:
 
 
 @dataclass
+class TensorboardConfig:
+    """TensorBoard files in the run folder (extra tensorboard)."""
+
+    _target_: str = "ecg.tracking.loggers.tensorboard_logger"
+
+
+@dataclass
+class MlflowConfig:
+    """MLflow, at MLFLOW_TRACKING_URI or in mlflow.db of the working folder (extra mlflow)."""
+
+    _target_: str = "ecg.tracking.loggers.mlflow_logger"
+    experiment: str = key("ecg", "experiment")
+
+
+@dataclass
 class NoLoggerConfig:
     """No logger; the run folder holds the results."""
 
@@ -935,7 +950,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "r3gan": R3GANConfig,
         "rectified_flow": RectifiedFlowConfig,
     },
-    "logger": {"wandb": WandbConfig, "csv": CsvLoggerConfig, "none": NoLoggerConfig},
+    "logger": {
+        "wandb": WandbConfig,
+        "tensorboard": TensorboardConfig,
+        "mlflow": MlflowConfig,
+        "csv": CsvLoggerConfig,
+        "none": NoLoggerConfig,
+    },
 }
 
 

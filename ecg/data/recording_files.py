@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ecg.data import wfdb_reader
 from ecg.data.recording import Recording
-from ecg.errors import UserError
+from ecg.errors import INSTALL, UserError
 from ecg.reading import one_line, printable
 from ecg.resources import require_memory
 
@@ -185,7 +185,7 @@ def _read_edf(path: Path) -> tuple[float, tuple[str, ...], Signal]:
     try:
         import edfio
     except ImportError as error:
-        raise UserError(f"{path} is an EDF file. Reading it needs: pip install edfio.") from error
+        raise UserError(f"{path} is an EDF file. Reading it needs: {INSTALL.format('formats')}.") from error
     with _reading(path):
         n_records = _stated_records(path)
         edf = edfio.read_edf(path)
@@ -235,7 +235,7 @@ def _read_table(path: Path) -> tuple[Sequence[str], Signal]:
         with _reading(path):
             content = readers[path.suffix.lower()](path)
     except ImportError as error:
-        raise UserError(f"Reading {path} needs: pip install pyarrow.") from error
+        raise UserError(f"Reading {path} needs: {INSTALL.format('formats')}.") from error
     if isinstance(content, pd.DataFrame):
         texts = [str(name) for name in content if not pd.api.types.is_numeric_dtype(content[name])]
         if len(content) and texts:

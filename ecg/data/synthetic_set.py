@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ecg.config.installation import program
 from ecg.data.aami import CLASSES
 from ecg.data.beats import Beats, Positions
 from ecg.data.kaggle import write_rows
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 
 BEATS, PROVENANCE, CSV = "beats.npz", "provenance.json", "synthetic.csv"
 MAX_VALUE = 1000.0  # beats are standardised or lie in [0, 1]
-CREATE_AGAIN = "Create the set again with: python synth.py checkpoint=RUN_DIR."
-FIT_AGAIN = "Fit a generator with the data and protocol of this run: python synth.py data=... protocol=..."
+CREATE_AGAIN = f"Create the set again with: {program('synth')} checkpoint=RUN_DIR."
+FIT_AGAIN = f"Fit a generator with the data and protocol of this run: {program('synth')} data=... protocol=..."
 
 
 class Chunk(NamedTuple):
@@ -91,7 +92,7 @@ class SyntheticSet:
                 numbers = ", ".join(f"{c}: {m}" for c, m in wanted.items())
                 raise UserError(
                     f"The synthetic set has {len(of_class):,} beats of class {name}, but {n:,} are needed. Sample more "
-                    f"with: python synth.py checkpoint={folder} 'synth.per_class={{{numbers}}}', "
+                    f"with: {program('synth')} checkpoint={folder} 'synth.per_class={{{numbers}}}', "
                     "or decrease augmentation.fraction."
                 )
             parts.append(of_class[:n])

@@ -1,7 +1,6 @@
 """Tracking of runs: loggers, and the results that they show. wandb is imported when a W&B run starts."""
 
-from ecg.tracking.wandb_logger import finish_all, finish_on_exit
-from ecg.tracking.wandb_results import (
+from ecg.tracking.results import (
     artifact_name,
     log_classification,
     log_fidelity,
@@ -9,6 +8,7 @@ from ecg.tracking.wandb_results import (
     log_synthetic_set,
     use_synthetic_set,
 )
+from ecg.tracking.wandb_logger import finish_all, finish_on_exit
 
 __all__ = [
     "artifact_name",

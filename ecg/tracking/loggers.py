@@ -9,6 +9,8 @@ from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger
 
+from ecg.tracking.mlflow_logger import SafeMLFlowLogger, start_mlflow
+from ecg.tracking.tensorboard_logger import SafeTensorBoardLogger
 from ecg.tracking.wandb_logger import SafeWandbLogger, start_logger
 from ecg.tracking.wandb_mode import resolve_mode
 
@@ -64,6 +66,24 @@ def wandb_logger(
 def csv_logger(run: RunDescription) -> CSVLogger:
     """Returns a logger that writes metrics.csv to the run folder."""
     return CSVLogger(run.folder, name="", version="")
+
+
+def tensorboard_logger(run: RunDescription) -> SafeTensorBoardLogger:
+    """Returns a logger that writes to the sub-folder tensorboard of the run folder."""
+    logger = SafeTensorBoardLogger(run.folder / "tensorboard", name="", version="", default_hp_metric=False)
+    logger.log_hyperparams(dict(run.config))
+    return logger
+
+
+def mlflow_logger(run: RunDescription, *, experiment: str) -> SafeMLFlowLogger | None:
+    """Returns the logger of a new MLflow run; None if MLflow does not start.
+
+    Args:
+        run: the run.
+        experiment: MLflow experiment.
+    """
+    tags = {"job_type": run.job_type, **({"sweep": run.sweep} if run.sweep else {})}
+    return start_mlflow(run.folder, experiment=experiment, name=run.name, tags=tags, config=run.config)
 
 
 def no_logger(run: RunDescription) -> None:

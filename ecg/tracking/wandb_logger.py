@@ -11,13 +11,14 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning.loggers import WandbLogger
 
+from ecg.tracking.safe_logger import SafeLogger, summarise_error
 from ecg.tracking.wandb_mode import Mode, has_credentials
 
 if TYPE_CHECKING:
@@ -41,45 +42,24 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class SafeWandbLogger(WandbLogger):
+class SafeWandbLogger(SafeLogger, WandbLogger):
     """Lightning's WandbLogger for a run that has started. Its first failure gives a warning and ends the logging.
 
     Args:
         run: the W&B run.
     """
 
+    tool = "W&B"
+
     def __init__(self, run: wandb.Run) -> None:
         root = run.settings.root_dir
         super().__init__(experiment=run, project=run.project, name=run.name, id=run.id, save_dir=root)
-        self.failed = False
         self._defined = {STEP, "epoch"}
-
-    def attempt(self, call: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Calls a function, unless W&B has failed before. Its exception becomes a warning."""
-        if self.failed:
-            return
-        try:
-            call(*arguments, **options)
-        except Exception as error:
-            self.failed = True
-            log.warning("W&B failed (%s). The run continues without it.", summarise_error(error))
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Logs one row."""
         self.attempt(self._define_metrics, metrics)
-        self.attempt(super().log_metrics, metrics, step)
-
-    def log_hyperparams(self, params: Any) -> None:
-        """Adds to the configuration of the run."""
-        self.attempt(super().log_hyperparams, params)
-
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Called by Lightning after it has written a checkpoint."""
-        self.attempt(super().after_save_checkpoint, checkpoint_callback)
-
-    def finalize(self, status: str) -> None:
-        """Called by Lightning at the end of a fit. The run stays open for the final results."""
-        self.attempt(super().finalize, status)
+        super().log_metrics(metrics, step)
 
     def _define_metrics(self, metrics: Mapping[str, float]) -> None:
         # By full names, because W&B matches names with globs in random order: "*", which Lightning defines, and
@@ -234,8 +214,3 @@ def _stop_service() -> None:
 
 def _files(run: wandb.Run) -> Path:
     return Path(run.dir).parent  # `run.dir` is its sub-folder files
-
-
-def summarise_error(error: Exception) -> str:
-    """Returns the first line of the message of an exception."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

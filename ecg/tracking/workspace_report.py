@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ecg.data.aami import CLASSES
-from ecg.errors import UserError
+from ecg.errors import INSTALL, UserError
 from ecg.tracking.wandb_mode import has_credentials
 
 MAX_TITLE = 128  # characters
@@ -31,7 +31,7 @@ def publish(project: str, entity: str | None, group: str | None) -> str:
         import wandb
         import wandb_workspaces.reports.v2 as wr
     except ImportError as error:
-        raise UserError("W&B reports need an extra. Install it with: pip install -e '.[report]'") from error
+        raise UserError(f"W&B reports need an extra. Install it with: {INSTALL.format('report')}") from error
     try:
         owner = entity or str(wandb.Api().default_entity)
         report = wr.Report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import sys
 from pathlib import Path
 
 import pytest
@@ -266,6 +267,13 @@ def test_a_wrong_value_exits_with_a_message_and_without_files(tmp_path: Path) ->
     assert ended.message == "Error: seed is -1. Valid values: at least 0 and at most 4,294,967,295."
     assert ended.stdout == ""
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_a_logger_without_its_package_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UserError, match=rf'^logger={name} needs an extra.*"ecg-synthesis-classification\[{name}\]"$'):
+        check_train(composed("train", f"logger={name}"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)

@@ -23,8 +23,11 @@ def run(tmp_path: Path) -> RunDescription:
     return RunDescription(tmp_path / "run", "cnn_seed1", "sweep", "train", ["cnn", "mitbih"], {"seed": 1})
 
 
-@pytest.mark.parametrize("option", SCHEMAS["logger"])
+@pytest.mark.parametrize(
+    "option", [pytest.param(name, marks=pytest.mark.slow if name == "mlflow" else ()) for name in SCHEMAS["logger"]]
+)
 def test_every_option_returns_a_logger_or_none(option: str, run: RunDescription) -> None:
+    run.folder.mkdir()
     schema: Any = OmegaConf.to_container(OmegaConf.structured(SCHEMAS["logger"][option]))
     made = instantiate({**schema, "_partial_": True})(run)
     assert made is None or isinstance(made, Logger)

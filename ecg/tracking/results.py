@@ -1,4 +1,7 @@
-"""Sends figures, results and synthetic sets to W&B. Every function does nothing for other loggers, and never fails."""
+"""Sends figures, scores and synthetic sets to W&B, and figures and scores to TensorBoard and MLflow.
+
+Every function does nothing for other loggers, and never fails.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from pytorch_lightning.loggers import Logger
 from ecg.evaluation.fidelity import Fidelity
 from ecg.evaluation.predictions import Predictions
 from ecg.evaluation.scores import CLASS_SCORES, ClassScores, Metrics, Score
-from ecg.tracking.wandb_logger import SafeWandbLogger, summarise_error
+from ecg.tracking.safe_logger import SafeLogger, summarise_error
+from ecg.tracking.wandb_logger import SafeWandbLogger
 
 if TYPE_CHECKING:
     import wandb
@@ -32,6 +36,8 @@ def log_figure(logger: Logger | None, title: str, figure: Figure) -> None:
     """
     if isinstance(logger, SafeWandbLogger):
         logger.attempt(lambda: logger.experiment.log(_images({title: figure})))
+    elif isinstance(logger, SafeLogger):
+        logger.log_figure(title, figure)
 
 
 def _images(figures: Mapping[str, Figure]) -> dict[str, wandb.Image]:
@@ -57,12 +63,17 @@ def log_classification(
         logger: logger of the run.
         metrics: metrics of the test subset.
         predictions: predictions for the test subset.
-        figures: returns figures by title. Called for a W&B logger only.
+        figures: returns figures by title. Called only if the logger stores them.
         synthetic_set: provenance of the synthetic beats among the training beats; empty without synthetic beats.
     """
-    if not isinstance(logger, SafeWandbLogger) or logger.failed:
+    if not isinstance(logger, SafeLogger) or logger.failed:
         return
-    logger.attempt(_log_classification, logger.experiment, metrics, predictions, figures(), synthetic_set)
+    if isinstance(logger, SafeWandbLogger):
+        logger.attempt(_log_classification, logger.experiment, metrics, predictions, figures(), synthetic_set)
+        return
+    for title, figure in figures().items():
+        logger.log_figure(title, figure)
+    logger.log_scores(_classification_summary(metrics))
 
 
 def _log_classification(
@@ -136,11 +147,12 @@ def log_fidelity(logger: Logger | None, fidelity: Mapping[str, Fidelity]) -> Non
     """
     if isinstance(logger, SafeWandbLogger):
         logger.attempt(_log_fidelity, logger.experiment, fidelity)
+    elif isinstance(logger, SafeLogger):
+        logger.log_scores(_fidelity_summary(fidelity))
 
 
-def _log_fidelity(run: wandb.Run, fidelity: Mapping[str, Fidelity]) -> None:
-    import wandb
-
+def _fidelity_summary(fidelity: Mapping[str, Fidelity]) -> dict[str, float]:
+    """`fidelity/test/passed`, and each measure with its reference and its values by class: `fidelity/test/mmd/S`."""
     summary: dict[str, float | None] = {}
     for subset, result in fidelity.items():
         summary[f"fidelity/{subset}/passed"] = result.passed
@@ -148,7 +160,13 @@ def _log_fidelity(run: wandb.Run, fidelity: Mapping[str, Fidelity]) -> None:
             prefix = f"fidelity/{subset}/{key}"
             summary |= {prefix: measure.overall.value, f"{prefix}_reference": measure.overall.reference}
             summary |= {f"{prefix}/{name}": row.value for name, row in measure.per_class.items()}
-    run.summary.update({name: value for name, value in summary.items() if value is not None})
+    return {name: value for name, value in summary.items() if value is not None}
+
+
+def _log_fidelity(run: wandb.Run, fidelity: Mapping[str, Fidelity]) -> None:
+    import wandb
+
+    run.summary.update(_fidelity_summary(fidelity))
     rows: list[Iterable[Any]] = [
         [subset, gate.measure, gate.class_name or "all", gate.reached, gate.bound, gate.passed]
         for subset, result in fidelity.items()

@@ -1,0 +1,1 @@
+"""The programs `ecg train` and `ecg synth`: compose, check, build, fit, evaluate."""
