@@ -22,6 +22,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 # Hydra reads the arguments of the programs, --help included.
 PROGRAM: dict[str, Any] = {
     "add_help_option": False,
+    "options_metavar": "[GROUP=OPTION ...] [KEY=VALUE ...] [-m]",
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
 }
 
@@ -33,13 +34,19 @@ def _main() -> None:
 
 @app.command(**PROGRAM)
 def train(context: typer.Context) -> None:
-    """Trains and tests a classifier; ecg train --help lists every group, option and key."""
+    """Trains and tests a classifier, as train.py does.
+
+    ecg train --help lists every group, option and key.
+    """
     _run_program("train", context.args)
 
 
 @app.command(**PROGRAM)
 def synth(context: typer.Context) -> None:
-    """Fits a generator and writes synthetic beats; ecg synth --help lists every group, option and key."""
+    """Fits a generator and writes synthetic beats, as synth.py does.
+
+    ecg synth --help lists every group, option and key.
+    """
     _run_program("synth", context.args)
 
 
