@@ -52,12 +52,11 @@ def test_the_wheel_contains_configuration_templates_and_weights(wheel: Path) -> 
     with zipfile.ZipFile(wheel) as content:
         names = set(content.namelist())
     expected = {f"ecg/conf/{path.relative_to(CONF)}" for path in CONF.rglob("*.yaml")}
-    for folder in ("reports/templates", "pretrained", "data"):
-        paths = (path for path in (ROOT / "ecg" / folder).iterdir() if path.suffix not in ("", ".py", ".pyc"))
-        expected |= {str(path.relative_to(ROOT)) for path in paths}
+    paths = (path for path in (ROOT / "ecg").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc"))
+    expected |= {str(path.relative_to(ROOT)) for path in paths}
     assert {
         "ecg/conf/train.yaml",
-        "ecg/pretrained/inter_patient.safetensors",
+        "ecg/pretrained/classifier/inter_patient.safetensors",
         "ecg/data/kaggle_test_split.csv.gz",
     } < expected
     assert expected <= names
