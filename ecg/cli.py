@@ -167,22 +167,34 @@ def models() -> None:
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of train.py or synth.py.")],
+    model: Annotated[
+        str, typer.Argument(help="Run folder of train.py or synth.py, released model (ecg models), or model file.")
+    ],
     out: Annotated[Path, typer.Argument(help="File NAME.safetensors, or of a classifier NAME.onnx.")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Store the weights of an ONNX file as int8; prints what this changes.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Writes the network of a run folder and its configuration to one file, for ecg predict and ecg synthesize.
+    """Writes a network and its configuration to one file, for ecg predict and ecg synthesize.
 
     ONNX files (pip install "ecg-synthesis-classification\\[onnx]") can also be used without this package: the metadata
     describe inputs and outputs.
     """
     with user_errors():
-        from ecg.sharing import export_run
+        from ecg.pretrained import find_model
+        from ecg.sharing import export_model
 
         if out.exists() and not overwrite:
             raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
-        export_run(run, out)
-        typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+        effect = export_model(find_model(model), out, int8=int8)
+        typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+        if effect:
+            typer.echo(
+                f"With float32 weights: {effect.float32_bytes / 1e6:.2f} MB. On {effect.n_beats:,} simulated beats, "
+                f"{effect.n_equal:,} labels are equal ({effect.n_equal / effect.n_beats:.2%}), and a probability "
+                f"differs by at most {effect.largest_difference:.2g}."
+            )
 
 
 @app.command()

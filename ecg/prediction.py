@@ -129,11 +129,11 @@ class BeatClassifier:
         Args:
             beats: all beats of the recording, in order, from `cut`.
         """
-        return beat_table(beats.sample, beats.time, self._probability(beats), self.classes)
+        return beat_table(beats.sample, beats.time, self.probability(beats), self.classes)
 
     @torch.inference_mode()
-    def _probability(self, beats: Beats) -> NDArray[np.float64]:
-        """Probabilities (n, n_classes) of the beats of a recording."""
+    def probability(self, beats: Beats) -> NDArray[np.float64]:
+        """Returns the probabilities (n, n_classes) of the beats of a recording."""
         signal, features = torch.from_numpy(beats.signal), torch.from_numpy(beats.rr)
         if self.in_context:
             logits = self.network(signal[None], features[None])[0]
@@ -189,31 +189,45 @@ def load_classifier(model: str | Path) -> BeatClassifier:
         UserError: there is no such model, it is not a classifier, or a file is damaged.
     """
     path = find_model(model)
-    if path.is_dir():
+    if path.is_dir() or path.suffix != onnx_files.SUFFIX:
         return _classifier(*_fitted_network(path))
+    return _classifier(*onnx_files.read_onnx(path))
+
+
+def export_classifier(source: Path, path: Path, *, int8: bool = False) -> onnx_files.Int8Effect | None:
+    """Writes a classifier to a model file or an ONNX file.
+
+    Args:
+        source: a run folder or a model file.
+        path: the file.
+        int8: whether the weights of an ONNX file are stored as int8.
+
+    Returns:
+        What the int8 weights change; None without them.
+
+    Raises:
+        UserError: the source holds no fitted classifier, or a file is damaged.
+    """
+    if not source.is_dir() and source.suffix == onnx_files.SUFFIX:
+        raise UserError(f"{source} is an ONNX file already. Export the run folder or the file NAME.safetensors.")
+    cfg, network = _fitted_network(source)
     if path.suffix == onnx_files.SUFFIX:
-        return _classifier(*onnx_files.read_onnx(path))
+        return onnx_files.write_onnx(network, cfg, build.window(cfg), path, int8=int8)
+    write_model_file(path, "classifier", cfg, network.state_dict(), {})
+    return None
+
+
+def _fitted_network(path: Path) -> tuple[DictConfig, Network]:
+    """The configuration and the network of a run folder or a model file."""
+    if path.is_dir():
+        return _network_of_run(path)
     file = read_model_file(path, "classifier")
     network = _network(file.config)
     file.load_into(network)
-    return _classifier(file.config, network)
+    return file.config, network
 
 
-def export_classifier(folder: Path, path: Path) -> None:
-    """Writes the classifier of a run folder to a model file or an ONNX file.
-
-    Raises:
-        UserError: the folder holds no fitted classifier, or a file is damaged.
-    """
-    cfg, network = _fitted_network(folder)
-    if path.suffix == onnx_files.SUFFIX:
-        onnx_files.write_onnx(network, cfg, build.window(cfg), path)
-    else:
-        write_model_file(path, "classifier", cfg, network.state_dict(), {})
-
-
-def _fitted_network(folder: Path) -> tuple[DictConfig, Network]:
-    """The configuration and the network of a run folder."""
+def _network_of_run(folder: Path) -> tuple[DictConfig, Network]:
     cfg = load_config(folder, TrainConfig)
     path = Path(cfg.checkpoint or folder) / "checkpoints" / "best.ckpt"  # a run with `checkpoint` fits nothing
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Shares fitted models: a run folder as one file, and a model on the Hugging Face Hub."""
+"""Shares fitted models: a model as one file, and a model on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -37,22 +37,30 @@ CALLS = {
 }
 
 
-def export_run(run: Path, path: Path) -> None:
-    """Writes the network of a run folder and its configuration to a file.
+def export_model(source: Path, path: Path, *, int8: bool = False) -> onnx_files.Int8Effect | None:
+    """Writes a network and its configuration to a file.
 
     Args:
-        run: run folder of train.py or synth.py.
+        source: run folder of train.py or synth.py, or model file of a classifier.
         path: NAME.safetensors for a model file, or of a classifier NAME.onnx.
+        int8: whether the weights of an ONNX file are stored as int8.
+
+    Returns:
+        What the int8 weights change; None without them.
 
     Raises:
-        UserError: the suffix is another one, the folder holds no fitted network, or a file is damaged.
+        UserError: the suffix is another one, the source holds no fitted network, or a file is damaged.
     """
-    generator = (run / FITTED).is_file()
+    generator = (source / FITTED).is_file()
     valid = (SUFFIX,) if generator else (SUFFIX, onnx_files.SUFFIX)
     if path.suffix not in valid:
         raise UserError(f"{path} does not end in {' or '.join(valid)}.")
-    export = export_generator if generator else export_classifier
-    export(run, path)
+    if int8 and path.suffix != onnx_files.SUFFIX:
+        raise UserError(f"--int8 needs a file NAME{onnx_files.SUFFIX}, not {path}.")
+    if generator:
+        export_generator(source, path)
+        return None
+    return export_classifier(source, path, int8=int8)
 
 
 def push_model(model: str, repository: str, *, private: bool | None = None, card: Path | None = None) -> str:
@@ -73,7 +81,7 @@ def push_model(model: str, repository: str, *, private: bool | None = None, card
         path = find_model(model)
         if path.is_dir():
             run, path = path, Path(folder) / hub.MODEL
-            export_run(run, path)
+            export_model(run, path)
         elif path.suffix != SUFFIX:
             raise UserError(f"{path} is not a model file. Use the run folder, or a file NAME{SUFFIX}.")
         file = read_model_file(path)

@@ -431,6 +431,17 @@ def streaming_table() -> str:
     return "\n".join(lines)
 
 
+def onnx_table() -> str:
+    """A row for each runtime of the released model."""
+    numbers = ["size in kB", "time", "macro-F1", "equal labels", "largest difference"]
+    lines = header(["runtime"], numbers)
+    for entry in json.loads((RESULTS / "onnx.json").read_text())["rows"]:
+        cells = [f"{entry['bytes'] / 1000:.0f}", f"{entry['time']:.2f}", f"{100 * entry['macro_f1']:.2f}"]
+        cells += [f"{100 * entry['equal_labels']:.3f}", f"{entry['largest_difference']:.1g}"]
+        lines.append(row([entry["runtime"], *cells]))
+    return "\n".join(lines)
+
+
 def mean_points(content: dict[str, Any], sign: bool = False) -> str:
     """Mean and half of its interval, in points."""
     return points(MeanInterval(content["mean"], content["low"], content["high"], content["n"]), sign=sign)
@@ -499,6 +510,7 @@ DOCUMENTS = {
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
     ROOT / "docs" / "detectors.md": {"detectors": detectors_table, "end_to_end": end_to_end_table},
     ROOT / "docs" / "noise.md": {"noise": noise_table},
+    ROOT / "docs" / "onnx.md": {"onnx": onnx_table},
     ROOT / "docs" / "streaming.md": {"streaming": streaming_table},
     ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
     ROOT / "ecg" / "pretrained" / "classifier" / "inter_patient.md": {"card": card_table},

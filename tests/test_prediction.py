@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -262,9 +260,8 @@ def test_a_folder_without_a_classifier_is_one_message(tmp_path: Path) -> None:
 def test_an_exported_file_predicts_what_its_run_predicts(fitted: Path, recording: Recording, tmp_path: Path) -> None:
     expected = load_classifier(fitted).predict_recording(recording)
     for suffix in ("onnx", "safetensors"):
-        # In a process of its own, as a user does: the exporter of PyTorch depends on what the process did before.
-        command = [sys.executable, "-c", "from ecg.cli import app; app()", "export", fitted, tmp_path / f"m.{suffix}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        ended = CliRunner().invoke(app, ["export", str(fitted), str(tmp_path / f"m.{suffix}")])
+        assert ended.exit_code == 0, ended.output
         table = load_classifier(tmp_path / f"m.{suffix}").predict_recording(recording)
         assert table["class"].tolist() == expected["class"].tolist()
         np.testing.assert_allclose(table.filter(like="p_"), expected.filter(like="p_"), atol=1e-4)

@@ -55,6 +55,21 @@ RMS_SECONDS = 60  # before the end of a beat, over which a causal window standar
 TINY = 1e-12
 KAGGLE_SFREQ = KAGGLE_RECORD_SFREQ / KAGGLE_STEP  # Hz; the description published with the set says 125 Hz
 
+_LEADS = {"first": "Use the first lead.", "auto": "Use lead II (MLII), or the first lead where there is none."}
+_PADDING = ", padtype='line'"
+_FILTER = (
+    "Filter it with a Butterworth high-pass of order 2 at 0.5 Hz, forward and backward (scipy.signal.sosfiltfilt)."
+)
+_CAUSAL_FILTER = (
+    "Subtract its first value, and filter it with a Butterworth high-pass of order 2 at 0.5 Hz, forward only "
+    "(scipy.signal.sosfilt)."
+)
+_CAUSAL_SCALE = "Divide a beat by the root mean square of the lead in the minute before the end of the beat."
+_MODULES = {
+    "rr": "ecg/data/rr_features.py",
+    "rhythm_and_shape": "rhythm_features.py, p_wave_features.py and shape_features.py in ecg/data",
+}
+
 
 @dataclass(frozen=True)
 class Window(ABC):
@@ -111,6 +126,11 @@ class Window(ABC):
     def peak(self) -> int:
         """Sample of the annotated R peak in a beat."""
 
+    @property
+    @abstractmethod
+    def instructions(self) -> str:
+        """How beats are cut, for programs without this package."""
+
     @abstractmethod
     def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """Returns the QRS complexes of all leads (n, m) of beats (n, C, T)."""
@@ -146,6 +166,18 @@ class KaggleWindow(Window):
     channels = ("lead",)
     n_rr = 0
     peak = 0
+
+    @property
+    def instructions(self) -> str:
+        """See `Window`."""
+        return (
+            f"{_LEADS.get(self.lead, f'Use lead {self.lead}.')} Resample it to {KAGGLE_RECORD_SFREQ:g} Hz "
+            f"(scipy.signal.resample_poly{_PADDING}), and with it the samples s of the annotations (R peaks). Beat i "
+            f"is every {KAGGLE_STEP}rd sample from s[i] to before s[i+1] + int(0.2 * (s[i+2] - s[i+1])). The number of "
+            "samples of the lead replaces a missing s[i+2]. The last annotation gives no beat. Scale the beat to "
+            f"[0, 1] by its minimum and maximum. Keep its first {KAGGLE_TIMES} samples, or add zeros after its end. A "
+            "constant beat is zero."
+        )
 
     def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Window`. The first half of a QRS complex is not in this window."""
@@ -265,6 +297,24 @@ class CenteredWindow(Window):
     def peak(self) -> int:
         """See `Window`."""
         return round(self.before * self.sfreq)
+
+    @property
+    def instructions(self) -> str:
+        """See `Window`."""
+        templates = ("the median beat of the record", "the template of past beats (ecg/data/shape_features.py)")
+        parts = [
+            _LEADS.get(self.lead, f"Use lead {self.lead}."),
+            "The second lead is the first other lead of the record, or zero." if self.leads == 2 else "",
+            _CAUSAL_FILTER if self.causal else _FILTER,
+            f"Resample it to {self.sfreq:g} Hz (scipy.signal.resample_poly{'' if self.causal else _PADDING}).",
+            "" if self.causal else "Subtract its median, and divide it by its standard deviation in the record.",
+            f"A beat has {self.n_times} samples, and its R peak is at index {self.peak}. The first and last values of "
+            "the lead are repeated beyond its ends.",
+            _CAUSAL_SCALE if self.causal else "",
+            f"A second channel of each lead has the beats minus {templates[self.causal]}." if self.difference else "",
+            f"The features are defined in {_MODULES[self.features]}." if self.n_rr else "",
+        ]
+        return " ".join(part for part in parts if part)
 
     def qrs(self, signal: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Window`."""
