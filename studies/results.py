@@ -514,6 +514,9 @@ DOCUMENTS = {
     ROOT / "docs" / "streaming.md": {"streaming": streaming_table},
     ROOT / "docs" / "synthesis.md": SYNTHESIS_TABLES,
     ROOT / "ecg" / "pretrained" / "classifier" / "inter_patient.md": {"card": card_table},
+    ROOT / "ecg" / "pretrained" / "generator" / "kaggle_generator.md": {
+        "gates": partial(generators_table, "kaggle_r3gan")
+    },
 }
 
 
