@@ -121,6 +121,9 @@ def test_augmentations_are_compared_with_both_baselines() -> None:
     assert found["fusion"]["oversample"]["macro_f1"]["p"] < 0.001
     assert found["oversample"]["none"]["S"]["p"] > 0.05
     assert found["oversample"]["oversample"] == {}
+    one = study.compare({name: scores[name] for name in ("none", "oversample", "fusion")}, ("F",))
+    assert list(one["fusion"]["none"]) == ["F"]
+    assert one["fusion"]["none"]["F"]["p"] <= found["fusion"]["none"]["F"]["p"]
 
 
 @pytest.mark.parametrize("regime", ["context", "single", "kaggle_10", "kaggle_1"])
