@@ -505,7 +505,7 @@ SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "amounts": amounts_table,
     **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},
 }
-DOCUMENTS = {
+DOCUMENTS: dict[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "README.md": {**TABLES, "ds2": ds2_summary, "kaggle": kaggle_summary},
     ROOT / "docs" / "accuracy.md": ACCURACY_TABLES,
     ROOT / "docs" / "detectors.md": {"detectors": detectors_table, "end_to_end": end_to_end_table},
