@@ -194,7 +194,8 @@ def compare(scores: dict[str, dict[str, list[float]]], tested: Sequence[str] = S
 def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Trains the augmentations of a regime with every seed; returns scores and differences."""
     folder, settings = options.runs.resolve() / regime, REGIMES[regime]
-    of_arms, tested = arms(settings, options.seen, options.unseen), SCORES
+    of_arms = arms(settings, options.seen, options.unseen)
+    tested: tuple[str, ...] = SCORES
     if options.confirm:
         name, score = options.confirm.split(":")
         of_arms, tested = {each: of_arms[each] for each in (*BASELINES, name)}, (score,)
