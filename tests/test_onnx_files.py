@@ -194,7 +194,7 @@ def test_the_beats_of_a_real_record_have_the_same_logits(released: Path, record:
     [
         (["inter_patient", "m.safetensors", "--int8"], "--int8 needs a file NAME.onnx, not "),
         (["inter_patient", "m.txt"], "m.txt does not end in .safetensors or .onnx."),
-        (["nothing", "m.onnx"], "nothing is neither a released model (inter_patient), nor a run folder"),
+        (["nothing", "m.onnx"], "nothing is neither a released model"),
         (["none.safetensors", "m.onnx"], "none.safetensors is missing."),
         (["m.onnx", "m2.onnx"], "m.onnx is an ONNX file already. Export the run folder or"),
     ],
