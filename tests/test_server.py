@@ -242,7 +242,7 @@ def test_a_recording_that_cannot_be_annotated_is_one_sentence(page: Page, record
         "The signal file r1.dat is missing.": [header],
         "The signal file r1.dat is truncated: 5 bytes": [header, (signal[0], b"short")],
         "Cannot read a.edf (": [("a.edf", b"no EDF file")],
-        "flat has 0 R peaks in lead lead 1.": [flat],
+        "Lead lead 1 of flat has no contact throughout.": [flat],
     }
     for message, files in errors.items():
         answer = page.upload(files, {"sfreq": "250" if files == [flat] else ""})
@@ -368,7 +368,7 @@ def test_a_header_cannot_name_files_outside_the_upload(page: Page, record: Files
     secret = page.folder / "secret.dat"
     secret.write_bytes(record[1][1])
     header = record[0][1].replace(b"r1.dat", target.encode())
-    assert page.upload([("r1.hea", header)]).error.startswith("Cannot read the header r1.hea (")
+    assert page.upload([("r1.hea", header)]).error.startswith(f"The header r1.hea names the signal file {target}")
     secret.unlink()
 
 
