@@ -497,7 +497,7 @@ ACCURACY_TABLES = {
     "errors": errors_table,
     "commands": commands,
 }
-REGIMES = ("single", "context")
+REGIMES = ("single", "context", "kaggle_1")
 SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "generators": partial(generators_table, "kaggle"),
     "ds1_generator": partial(generators_table, "ds1"),
