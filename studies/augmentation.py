@@ -22,10 +22,6 @@ beats of the regime. A study that was interrupted continues. The result is resul
 every seed, and the differences to `none` and to `oversample`, paired by seed, with Holm's correction over all tests of
 the regime. That of `--amounts` is results/amounts_REGIME.json.
 
-`--confirm ARM:SCORE` tests one hypothesis of the study, that ARM has a higher SCORE than `none` and `oversample`, on
-other seeds: `--confirm gan_seen:F --first-seed 3 --seeds 8`. The correction is over its tests alone. The result is
-results/confirm_REGIME.json.
-
 `--patients` measures how much further real patients help, which bounds what beats for unseen patients can achieve. It
 trains with 5, 10 or all 21 patients of DS1 for the same number of steps. The seed chooses the smaller sets at random,
 each within the next one. The result is results/patients_REGIME.json.
@@ -165,18 +161,13 @@ def _f1_by_class(metrics: Metrics) -> dict[str, Any]:
     return {name: row.f1.value for name, row in metrics.per_class.items()}
 
 
-def compare(scores: dict[str, dict[str, list[float]]], tested: Sequence[str] = SCORES) -> dict[str, Any]:
-    """Differences of every augmentation to both baselines, with Holm's correction over all of them.
-
-    Args:
-        scores: augmentation -> score -> a value for each seed.
-        tested: the scores that are compared.
-    """
+def compare(scores: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
+    """Differences of every augmentation to both baselines, with Holm's correction over all of them."""
     pairs = [
         (name, baseline, score)
         for name in scores
         for baseline in BASELINES
-        for score in tested
+        for score in SCORES
         if name not in (baseline, "none")
     ]
     differences: dict[tuple[str, str, str], NDArray[np.float64]] = {
@@ -195,12 +186,8 @@ def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
     """Trains the augmentations of a regime with every seed; returns scores and differences."""
     folder, settings = options.runs.resolve() / regime, REGIMES[regime]
     of_arms = arms(settings, options.seen, options.unseen)
-    tested: tuple[str, ...] = SCORES
-    if options.confirm:
-        name, score = options.confirm.split(":")
-        of_arms, tested = {each: of_arms[each] for each in (*BASELINES, name)}, (score,)
     amount = [f"augmentation.fraction={chosen_amount(regime)}"]
-    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    seeds = range(1, options.seeds + 1)
     jobs = [
         (folder / f"{name}_{seed}", [*settings.base, *with_amount(name, overrides, amount), f"seed={seed}"])
         for seed in seeds
@@ -212,7 +199,7 @@ def study(regime: str, options: argparse.Namespace) -> dict[str, Any]:
         name: _without_paths([*settings.base, *with_amount(name, overrides, amount)])
         for name, overrides in of_arms.items()
     }
-    return {"overrides": shown, "seeds": list(seeds), "scores": scores, "differences": compare(scores, tested)}
+    return {"overrides": shown, "seeds": list(seeds), "scores": scores, "differences": compare(scores)}
 
 
 def _without_paths(overrides: Sequence[str]) -> list[str]:
@@ -286,12 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("regime", choices=[*REGIMES])
     parser.add_argument("--amounts", action="store_true", help="compare numbers of added beats instead")
     parser.add_argument("--patients", action="store_true", help="compare numbers of training patients instead")
-    parser.add_argument("--confirm", metavar="ARM:SCORE", help="test one augmentation and score on other seeds instead")
     parser.add_argument("--seen", type=Path, help="run folder of synth.py")
     parser.add_argument("--unseen", type=Path, help="run folder of synth.py with synth.pairs=unseen")
     parser.add_argument("--runs", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args(arguments)
     if options.amounts:
@@ -305,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         if options.seen is None or (options.unseen is None and not options.regime.startswith("kaggle")):
             parser.error("--seen is missing, or --unseen of a regime of unseen patients.")
-        kind, content = "confirm" if options.confirm else "study", study(options.regime, options)
+        kind, content = "study", study(options.regime, options)
     path = ROOT / "results" / f"{kind}_{options.regime}.json"
     write_json(path, content)
     print(path)

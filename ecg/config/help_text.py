@@ -58,7 +58,7 @@ def print_help(root: type, main: Path) -> None:
         "  --cfg job  print the configuration and exit",
         "\nGroups and their options, the default first:",
     ]
-    for group, default in defaults(main).items():
+    for group, default in _defaults(main).items():
         lines.append(f"  {group:<22}{', '.join(options(main.parent, group, default))}")
     try:
         print("\n".join([*lines, "\nKeys:", *_key_lines(root)]), flush=True)
@@ -73,7 +73,7 @@ def options(conf: Path, group: str, default: str = "") -> list[str]:
     return sorted(names, key=lambda name: (name != default, name))
 
 
-def defaults(main: Path) -> dict[str, str]:
+def _defaults(main: Path) -> dict[str, str]:
     """The default option of each group, and of the groups nested in them."""
     top = dict(re.findall(r"^  - (\w+): (\w+)", main.read_text(encoding="utf-8"), re.M))
     nested = [group for group in SCHEMAS if "/" in group and group.split("/")[0] in top]
