@@ -7,12 +7,13 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
@@ -21,6 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ecg.config.job import in_sweep
 from ecg.errors import INSTALL, UserError, exit_after_interrupt, file_system_message, memory_message
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 Main = Callable[[DictConfig], float | None]
 
@@ -57,13 +61,31 @@ def signals_as_exits() -> Iterator[None]:
     def exit_after(number: int, _: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, exit_after)
+    def send_again(ignored: UnraisableHookArgs) -> None:
+        # Python ignores every exception in a destructor, also that of a signal which arrives there.
+        if isinstance(ignored.exc_value, KeyboardInterrupt):
+            _send_later(signal.SIGINT)
+        elif isinstance(ignored.exc_value, SystemExit) and ignored.exc_value.code == 128 + signal.SIGTERM:
+            _send_later(signal.SIGTERM)
+        else:
+            hook(ignored)
+
+    handler, hook = signal.signal(signal.SIGTERM, exit_after), sys.unraisablehook
+    sys.unraisablehook = send_again
     try:
         yield
     except KeyboardInterrupt:
         exit_after_interrupt()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, handler)
+        sys.unraisablehook = hook
+
+
+def _send_later(number: int) -> None:
+    """Sends a signal to this process once the destructor that runs has probably returned."""
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from omegaconf import OmegaConf
 from programs import TINY_TRAIN, folders, run, run_subprocess
 
 import ecg.build
+from ecg.error_reporting import signals_as_exits
 from ecg.errors import file_system_message, memory_message
 
 
@@ -108,3 +111,19 @@ def test_what_lightning_refuses_during_the_fit_is_one_message(tmp_path: Path, ca
     )
     assert "Lightning refuses the trainer: " in ended.message
     assert "limit_train_batches" in ended.message
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_a_destructor_ends_the_program(number: int, status: int) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def work() -> None:
+        Destroyed()
+        time.sleep(20)
+        pytest.fail("the signal was ignored")
+
+    with pytest.raises(SystemExit) as ended, signals_as_exits():
+        work()
+    assert ended.value.code == status
