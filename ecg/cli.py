@@ -232,7 +232,7 @@ def explain(
     name: Annotated[str | None, typer.Option("--class", help="Class to explain; default: the predicted one.")] = None,
     lead: Annotated[str | None, typer.Option(help="Lead with the R peaks; default: as in ecg predict.")] = None,
     sfreq: Annotated[float | None, typer.Option(help="Sampling rate in Hz of a file that does not state one.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or set.")] = False,
 ) -> None:
     """Draws what the network used to classify a beat: parts of the beat and its neighbours, and the features.
 
@@ -253,26 +253,35 @@ def explain(
 
 @app.command()
 def synthesize(
-    out: Annotated[Path, typer.Option(help="File .csv (rows of the Kaggle set) or .npy (an array (n, C, T)).")],
-    name: Annotated[str, typer.Option("--class", help="Class of the beats: N, S, V, F or Q.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="File .csv (rows of the Kaggle set), file .npy (array (n, C, T)), or folder (synthetic set)."
+        ),
+    ],
+    names: Annotated[list[str], typer.Option("--class", help="Class of the beats: N, S, V, F or Q; may be repeated.")],
     model: Annotated[
         str,
         typer.Option(help="Released generator (ecg models), run folder of synth.py, model file, or hf://USER/NAME."),
     ] = "kaggle_generator",
-    n: Annotated[int, typer.Option("-n", help="Number of beats.")] = 100,
+    n: Annotated[int, typer.Option("-n", help="Number of beats of each class.")] = 100,
     record: Annotated[str | None, typer.Option(help="Draw beats for one record only.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise and of the records.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or set.")] = False,
 ) -> None:
-    """Draws synthetic beats of a class. They are not recordings of a patient."""
+    """Draws synthetic beats. They are not recordings of a patient.
+
+    train.py reads a folder with augmentation=synthetic, which trains on these beats alone, or with augmentation=gan.
+    """
     with user_errors():
         from ecg.sampling import load_generator, write_beats
 
         if out.exists() and not overwrite:
             raise UserError(f"{out} exists. Add --overwrite, or choose another file.")
         generator = load_generator(model)
-        write_beats(generator.sample(name, n, seed=seed, record=record), name, generator.fitted.padded, out)
-        typer.echo(f"{out}: {n:,} beats of class {name}, {generator.fitted.sfreq:g} Hz")
+        write_beats(generator, dict.fromkeys(names, n), out, seed=seed, record=record)
+        counts = ", ".join(f"{name} {n:,}" for name in dict.fromkeys(names))
+        typer.echo(f"{out}: {counts} beats, {generator.fitted.sfreq:g} Hz")
 
 
 @app.command()

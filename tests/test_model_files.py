@@ -106,6 +106,49 @@ def test_the_file_of_a_generator_draws_what_its_run_draws(generator_file: Path, 
 
 
 @pytest.mark.slow
+def test_a_classifier_trains_on_beats_of_a_generator_file(
+    generator_file: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    of_classes = [word for name in "NSVFQ" for word in ("--class", name)]
+    command = ("synthesize", *of_classes, "-n", 20, "--model", generator_file, "--out", tmp_path / "set")
+    assert ecg_command(*command).exit_code == 0
+    trained = run(
+        "train",
+        *(*TINY_TRAIN, "data.window=kaggle", "augmentation=synthetic", f"augmentation.beats={tmp_path}/set"),
+        *("logger=none", *folders(tmp_path, cache_dir)),
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert "Training beats after Synthetic: N 20, S 20, V 20, F 20, Q 20" in trained.stdout
+    # The generator has seen training beats of this split, which are test beats of the other one.
+    other = run(
+        "train",
+        *(*TINY_TRAIN, "data.window=kaggle", "augmentation=synthetic", f"augmentation.beats={tmp_path}/set"),
+        *("logger=none", "protocol.fold=1", *folders(tmp_path / "other", cache_dir)),
+    )
+    assert "Leakage: the generator was fitted on" in other.message
+
+
+@pytest.mark.slow
+def test_classes_that_a_file_cannot_hold_give_one_sentence(generator_file: Path, tmp_path: Path) -> None:
+    def message(out: str, model: Path = generator_file) -> str:
+        given = ("synthesize", "--class", "S", "--class", "F", "-n", 2, "--model", model, "--out", tmp_path / out)
+        return " ".join(ecg_command(*given).output.split())
+
+    assert "holds the beats of one class" in message("beats.npy")
+    assert "does not end in .csv or .npy" in message("beats.txt")
+    assert "S 2, F 2 beats" in message("beats.csv")
+    assert np.loadtxt(tmp_path / "beats.csv", delimiter=",")[:, -1].tolist() == [1, 1, 3, 3]
+
+    def without_locations(metadata: dict[str, str], _: dict[str, torch.Tensor]) -> None:
+        fitted = json.loads(metadata["fitted"])
+        fitted["fitted_on"]["samples"] = {}
+        metadata["fitted"] = json.dumps(fitted)
+
+    assert "does not list the beats" in message("set", changed(generator_file, tmp_path, without_locations))
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "message"),
     [

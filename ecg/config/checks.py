@@ -13,7 +13,16 @@ from ecg.config.installation import program
 from ecg.config.job import sweep_name
 from ecg.config.ranges import Range
 from ecg.config.run_name import check_run_name
-from ecg.config.schema import CLASSES, SCHEMAS, Features, FusionConfig, Pairs, RecordEmbedding, WindowName
+from ecg.config.schema import (
+    CLASSES,
+    SCHEMAS,
+    Features,
+    FusionConfig,
+    Pairs,
+    RecordEmbedding,
+    SyntheticConfig,
+    WindowName,
+)
 from ecg.data.databases import DATABASES
 from ecg.errors import INSTALL, UserError
 
@@ -255,14 +264,21 @@ def _has_kaggle_split(data: DictConfig) -> bool:
 
 def _check_augmentation(cfg: DictConfig) -> None:
     augmentation, noise = cfg.augmentation, cfg.augmentation.transforms.recorded_noise
-    uses_set = getattr(OmegaConf.get_type(augmentation.balance), "uses_synthetic_set", False)
+    balance = OmegaConf.get_type(augmentation.balance)
+    uses_set = getattr(balance, "uses_synthetic_set", False)
+    given = "augmentation=synthetic" if balance is SyntheticConfig else "augmentation=gan"
     if uses_set and not augmentation.beats:
         raise UserError(
-            f"augmentation=gan needs a synthetic set. Make one with: {program('synth')} data={cfg.data.name} "
+            f"{given} needs a synthetic set. Make one with: {program('synth')} data={cfg.data.name} "
             f"protocol={cfg.protocol.name}; then add augmentation.beats=RUN_DIR."
         )
+    if balance is SyntheticConfig and cfg.data.window != WindowName.kaggle:
+        raise UserError(
+            f"{given} trains on waveforms alone, and data.window is {cfg.data.window}, whose beats have "
+            "features of their neighbours too. Use data.window=kaggle, or augmentation=gan."
+        )
     fuses = augmentation.balance.get("fusion")
-    needed = (FusionConfig if fuses else OmegaConf.get_type(augmentation.balance)).__dict__.get("needs_classes", ())
+    needed = (FusionConfig if fuses else balance).__dict__.get("needs_classes", ())
     if missing := [name for name in needed if name not in cfg.protocol.classes]:
         raise UserError(
             f"Fusion beats need the classes {', '.join(needed)} in protocol.classes, which lacks {', '.join(missing)}."

@@ -349,6 +349,15 @@ class GanConfig(BalanceConfig):
 
 
 @dataclass
+class SyntheticConfig(BalanceConfig):
+    """Trains on the synthetic beats of `augmentation.beats` alone, all of them."""
+
+    uses_synthetic_set: ClassVar[bool] = True
+
+    _target_: str = "ecg.augmentation.balance.synthetic.Synthetic"
+
+
+@dataclass
 class FusionConfig(BalanceConfig):
     """Adds sums of an N and a V beat of one record to class F."""
 
@@ -488,7 +497,7 @@ class AugmentationConfig:
     balance: Any = MISSING
     balance_to: str | None = key(None, "class that smaller classes are filled up to; null: the second largest")
     fraction: float = key(1.0, "fraction of the missing beats that is added", above=0, at_most=100)
-    beats: str | None = key(None, "(balance=gan) run folder of synth.py, or folder of a synthetic set")
+    beats: str | None = key(None, "(balance=gan or synthetic) run folder of synth.py, or folder of a synthetic set")
     transforms: TransformsConfig = field(default_factory=TransformsConfig)
     rhythm: RhythmConfig = field(default_factory=RhythmConfig)
 
@@ -941,6 +950,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "class_balanced": ClassBalancedConfig,
         "fusion": FusionConfig,
         "gan": GanConfig,
+        "synthetic": SyntheticConfig,
     },
     "model": {"cnn": CNNConfig, "cnn_lstm": CNNLSTMConfig, "cnn_lstm_attn": CNNLSTMAttentionConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},

@@ -7,7 +7,7 @@ import numpy as np
 from ecg.augmentation.balance.balance import Balance, TrainingBeats
 from ecg.augmentation.balance.fusion import fused_beats
 from ecg.data.balanced import BalancedBeats
-from ecg.data.synthetic_set import check_compatible, read_set
+from ecg.data.synthetic_set import SyntheticSet, check_compatible, read_set
 
 PROVENANCE = ("sha256", "generator", "checkpoint", "artifact", "gates_on_validation")
 
@@ -30,16 +30,11 @@ class Gan(Balance):
         Raises:
             UserError: the synthetic set is missing, damaged, too small or does not fit the beats.
         """
-        folder = training.synthetic_set
-        if folder is None:
-            raise ValueError("TrainingBeats.synthetic_set is None")
-        synthetic = read_set(folder)
-        window = training.window.settings()
-        check_compatible(synthetic, training.beats, training.split, source=training.source, window=window)
+        synthetic = compatible_set(training)
         missing = training.missing()
         n_fused = round(self.fusion * missing.get("F", 0))
         missing |= {"F": missing["F"] - n_fused} if n_fused else {}
-        positions = synthetic.first(missing, str(folder))
+        positions = synthetic.first(missing, str(training.synthetic_set))
         classes = training.split.classes
         added = BalancedBeats(
             np.arange(len(training.label)),
@@ -50,3 +45,16 @@ class Gan(Balance):
             {key: synthetic.provenance.get(key) for key in PROVENANCE},
         )
         return added.joined(fused_beats(training, n_fused)) if n_fused else added
+
+
+def compatible_set(training: TrainingBeats) -> SyntheticSet:
+    """Returns the synthetic set of an augmentation.
+
+    Raises:
+        UserError: the set is missing or damaged, does not fit the beats, or its generator used held-out beats.
+    """
+    if training.synthetic_set is None:
+        raise ValueError("TrainingBeats.synthetic_set is None")
+    synthetic, window = read_set(training.synthetic_set), training.window.settings()
+    check_compatible(synthetic, training.beats, training.split, source=training.source, window=window)
+    return synthetic
