@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from scipy import signal as dsp
 from scipy.special import softmax
+from torch import Tensor
 
 from ecg import build, onnx_files
 from ecg.checkpoints import load_network
@@ -27,7 +28,7 @@ from ecg.data.filters import filter_zero_phase, working_type
 from ecg.data.r_peaks import detect_r_peaks
 from ecg.data.recording import Recording
 from ecg.data.recording_files import RESULTS, recording_of_array
-from ecg.data.window import Window, lead_index
+from ecg.data.window import KAGGLE_TIMES, Window, lead_index
 from ecg.errors import UserError
 from ecg.evaluation.adaptation import adapt
 from ecg.evaluation.beat_matching import Comparison, compare_beats
@@ -81,6 +82,33 @@ class BeatClassifier:
     ) -> pd.DataFrame:
         """Returns a row for each beat of a signal; see `predict_beats` and `recording_of_array`."""
         return self.predict_recording(recording_of_array(signal, sfreq, leads, lead), r_peaks=r_peaks)
+
+    @torch.inference_mode()
+    def predict_cut_beats(self, signal: NDArray[Any]) -> pd.DataFrame:
+        """Returns a row for each beat that was cut before, such as the rows of the Kaggle set or beats of `ecg.sample`.
+
+        Columns: `class`, and `p_N` and so on, the probability of each class.
+
+        Args:
+            signal: (n, 187) or (n, 1, 187) beats of the window `kaggle`: scaled to [0, 1], zeros after their end.
+
+        Raises:
+            UserError: the classifier is one of another window, or the array has another shape or other values.
+        """
+        if not self.window.padded or self.vote or self.recentre is not None:
+            raise UserError(
+                "This classifier needs the recording around a beat. Use predict, or a classifier of the window kaggle."
+            )
+        beats = np.asarray(signal)
+        if beats.shape[1:] not in ((KAGGLE_TIMES,), (1, KAGGLE_TIMES)) or not len(beats):
+            raise UserError(
+                f"The array of beats is {beats.shape}. It must be (n, {KAGGLE_TIMES}), or (n, 1, {KAGGLE_TIMES})."
+            )
+        if not np.issubdtype(beats.dtype, np.number) or not ((beats >= 0) & (beats <= 1)).all():
+            raise UserError("The array of beats has a value that is not a number from 0 to 1.")
+        signals = torch.from_numpy(beats.reshape(-1, 1, KAGGLE_TIMES).astype(np.float32))
+        logits = self._single_logits(signals, torch.zeros(len(signals), 0))
+        return pd.DataFrame(_class_columns(self.probability_of(logits.double().numpy()), self.classes))
 
     def predict_recording(self, recording: Recording, *, r_peaks: NDArray[np.int64] | None = None) -> pd.DataFrame:
         """Returns a row for each beat, in order; see `predict_beats`."""
@@ -138,8 +166,7 @@ class BeatClassifier:
         if self.in_context:
             logits = self.network(signal[None], features[None])[0]
         else:
-            parts = zip(signal.split(AT_ONCE), features.split(AT_ONCE), strict=True)
-            logits = torch.cat([self.network(*part) for part in parts])
+            logits = self._single_logits(signal, features)
         return self.probability_of(
             adapt(
                 logits.double().numpy(),
@@ -150,6 +177,11 @@ class BeatClassifier:
                 by_shape=self.vote,
             )
         )
+
+    def _single_logits(self, signal: Tensor, features: Tensor) -> Tensor:
+        """Signals (n, C, T) and features (n, R) of single beats -> logits (n, n_classes)."""
+        parts = zip(signal.split(AT_ONCE), features.split(AT_ONCE), strict=True)
+        return torch.cat([self.network(*part) for part in parts])
 
     def probability_of(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         """Returns the probabilities (n, n_classes) of logits, with the shifts and the temperature."""
@@ -175,8 +207,13 @@ def beat_table(
         previous: time of the beat before in s; NaN for none.
     """
     columns = {"sample": sample, "time": time, "rr": np.diff(time, prepend=previous)}
-    columns["class"] = np.array(classes)[probability.argmax(axis=1)]
-    return pd.DataFrame(columns | {f"p_{name}": probability[:, c] for c, name in enumerate(classes)})
+    return pd.DataFrame(columns | _class_columns(probability, classes))
+
+
+def _class_columns(probability: NDArray[np.float64], classes: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The columns `class`, and `p_N` and so on, of probabilities (n, n_classes)."""
+    columns: dict[str, NDArray[Any]] = {"class": np.array(classes)[probability.argmax(axis=1)]}
+    return columns | {f"p_{name}": probability[:, c] for c, name in enumerate(classes)}
 
 
 def load_classifier(model: str | Path) -> BeatClassifier:
