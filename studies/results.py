@@ -353,6 +353,17 @@ def amounts_table() -> str:
     return "\n".join(lines)
 
 
+def causes_table() -> str:
+    """A row for each replaced property: discriminative score of each class, and the mean."""
+    scores = json.loads((RESULTS / "discriminator_causes.json").read_text())["scores"]
+    classes = list(next(iter(scores.values())))
+    lines = header(["replaced by that of the nearest real beat"], [*classes, "mean"])
+    for name, of_class in scores.items():
+        values = [of_class[each] for each in classes]
+        lines.append(row([name, *(f"{value:.2f}" for value in (*values, float(np.mean(values))))]))
+    return "\n".join(lines)
+
+
 def unseen_table() -> str:
     """A row for each pair that was left out of the fit: distances to its real beats."""
     pairs = json.loads((RESULTS / "unseen_pairs.json").read_text())["pairs"]
@@ -501,6 +512,7 @@ REGIMES = ("single", "context", "kaggle_1")
 SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "generators": partial(generators_table, "kaggle"),
     "ds1_generator": partial(generators_table, "ds1"),
+    "causes": causes_table,
     "unseen": unseen_table,
     "amounts": amounts_table,
     **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},
