@@ -1,4 +1,4 @@
-"""Builds objects from the configuration. No other module reads the configuration to create objects."""
+"""Builds objects from the configuration: data, models and trainer. `ecg.build_network` builds windows and networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import platformdirs
 import pytorch_lightning as pl
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.accelerators import CUDAAccelerator, MPSAccelerator, XLAAccelerator
 from pytorch_lightning.callbacks import Callback, EarlyStopping, LearningRateMonitor
@@ -27,10 +26,10 @@ from ecg.augmentation.rhythm import RhythmSimulation
 from ecg.augmentation.transforms.mix import Mix
 from ecg.augmentation.transforms.transform import BeatFormat, MixTransform, Transform
 from ecg.augmentation.transforms.waveform import Waveform
-from ecg.callbacks import AdaptThreads, AveragedWeights, BatchSeed, Gallery, History, RunCheckpoint
-from ecg.checkpoints import AtomicCheckpointIO
+from ecg.build_network import instantiate_node, network, window
+from ecg.callbacks import AdaptThreads, AtomicCheckpointIO, AveragedWeights, BatchSeed, Gallery, History, RunCheckpoint
 from ecg.classifier import Classifier
-from ecg.config.schema import ClassWeights, WindowName
+from ecg.config.schema import ClassWeights
 from ecg.config.stored import portable_config, schema_targets
 from ecg.data.batch import Batch
 from ecg.data.beats import Beats, Positions
@@ -40,15 +39,13 @@ from ecg.data.protocols.cross_database import CrossDatabase
 from ecg.data.protocols.protocol import Protocol, Split
 from ecg.data.source import RecordSource, Source
 from ecg.data.wfdb_folder import WfdbFolder
-from ecg.data.window import CenteredWindow, KaggleWindow, Window
+from ecg.data.window import CenteredWindow, Window
 from ecg.errors import UserError
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.epoch_evaluator import EpochEvaluator
 from ecg.evaluation.networks import CLASSIFIER_WIDTH, FitSettings, fit_classifier
 from ecg.generators.canvas import Canvas
 from ecg.generators.generator import Generator
-from ecg.models.beat_sequence import BeatSequence
-from ecg.models.network import Network
 from ecg.runs import Run, is_main_process
 from ecg.synthesizer import Synthesizer
 from ecg.threads import adapt_threads
@@ -72,15 +69,6 @@ def cache_dir(cfg: DictConfig) -> Path:
     return Path(cfg.paths.cache_dir or platformdirs.user_cache_path("ecg") / "beats").expanduser()
 
 
-def window(cfg: DictConfig) -> Window:
-    """The window that cuts beats."""
-    data = cfg.data
-    if data.window == WindowName.kaggle:
-        return KaggleWindow(lead=data.get("lead", "first"))
-    of_beats = {name: data[name] for name in ("lead", "before", "after", "sfreq", "difference", "leads", "causal")}
-    return CenteredWindow(**of_beats, features=data.features.value)
-
-
 def source(cfg: DictConfig) -> Source:
     """The source of the beats."""
     of_cutting = ("window", "lead", "leads", "before", "after", "sfreq", "difference")
@@ -88,7 +76,7 @@ def source(cfg: DictConfig) -> Source:
     # A name such as 100 is a number in YAML.
     named = {str(record): str(patient) for record, patient in (cfg.data.get("patients") or {}).items()}
     patients = {"patients": named} if "patients" in cfg.data else {}
-    made: Source = _instantiate(cfg.data, drop=of_the_window, **patients)
+    made: Source = instantiate_node(cfg.data, drop=of_the_window, **patients)
     return made
 
 
@@ -96,7 +84,7 @@ def protocol(cfg: DictConfig) -> Protocol:
     """The protocol that splits them."""
     of_test = ("test", "test_dir", "test_records", "test_lead") if "test" in cfg.protocol else ()
     drop = ("name", "window", "lead", *of_test)
-    partial = _instantiate(cfg.protocol, drop=drop, keep=dict(cfg.protocol.keep or {}), _partial_=True)
+    partial = instantiate_node(cfg.protocol, drop=drop, keep=dict(cfg.protocol.keep or {}), _partial_=True)
     # Hydra would convert the source, which is a dataclass, so it is passed afterwards.
     made: Protocol = partial(test=_test_source(cfg.protocol)) if of_test else partial()
     return made
@@ -119,8 +107,8 @@ def classification_data(cfg: DictConfig) -> BeatDataModule:
         UserError: the beats do not fit the protocol, or the synthetic set does not fit the beats.
     """
     beats, split, source, window, protocol = _split_beats(cfg)
-    balance: Balance = _instantiate(cfg.augmentation.balance)
-    simulation: RhythmSimulation = _instantiate(cfg.augmentation.rhythm, causal=cfg.data.get("causal", False))
+    balance: Balance = instantiate_node(cfg.augmentation.balance)
+    simulation: RhythmSimulation = instantiate_node(cfg.augmentation.rhythm, causal=cfg.data.get("causal", False))
     if balance.class_power != 1 and cfg.loss.class_weights != ClassWeights.none:
         log.warning(
             "augmentation=class_balanced and loss.class_weights=%s both correct the class imbalance, so rare classes "
@@ -233,7 +221,7 @@ def mix(cfg: DictConfig, data: BeatDataModule) -> Mix | None:
 
 
 def _transforms(cfg: DictConfig) -> list[Transform | MixTransform]:
-    made = [_instantiate(node) for node in cfg.augmentation.transforms.values()]
+    made = [instantiate_node(node) for node in cfg.augmentation.transforms.values()]
     return [transform for transform in made if transform.active]
 
 
@@ -284,7 +272,7 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
         )
     return Classifier(
         made,
-        _instantiate(cfg.loss, counts=data.class_counts()),
+        instantiate_node(cfg.loss, counts=data.class_counts()),
         classes,
         lr=cfg.optimizer.lr,
         weight_decay=cfg.optimizer.weight_decay,
@@ -292,17 +280,6 @@ def classifier(cfg: DictConfig, data: BeatDataModule) -> Classifier:
         transforms=transforms(cfg, data),
         mix=mix(cfg, data),
     )
-
-
-def network(cfg: DictConfig, window: Window, classes: Sequence[str]) -> Network:
-    """The network for the beats of a window; in context, with the sequence layer."""
-    sizes: dict[str, Any] = {"n_channels": window.n_channels, "n_times": window.n_times, "n_classes": len(classes)}
-    if not cfg.data.get("context", 0):
-        single: Network = _instantiate(cfg.model, **sizes, n_rr=window.n_rr)
-        return single
-    features = {"n_rr": window.n_rr, "n_rhythm": window.n_rhythm, "n_p_wave": window.n_p_wave}
-    encoder = _instantiate(cfg.model, **sizes, n_rr=0)
-    return BeatSequence(encoder, classes=classes, **features, causal=cfg.data.causal, **cfg.sequence)
 
 
 def synthesizer(cfg: DictConfig, data: BeatDataModule) -> Synthesizer:
@@ -388,7 +365,7 @@ def unfitted_synthesizer(
 
     def make() -> Generator:
         sizes = {"canvas": Canvas(*shape, padded=padded), "n_classes": len(classes), "n_records": n_records}
-        made: Generator = _instantiate(cfg.generator, drop=tuple(optimizer), **sizes)
+        made: Generator = instantiate_node(cfg.generator, drop=tuple(optimizer), **sizes)
         return made
 
     if cfg.generator._target_ in schema_targets():
@@ -526,7 +503,7 @@ def device(cfg: DictConfig) -> torch.device:
 def _instantiate_trainer(cfg: DictConfig, **objects: Any) -> pl.Trainer:
     _hide_library_messages()
     try:
-        made: pl.Trainer = _instantiate(cfg.trainer, precision=precision(cfg), **objects)
+        made: pl.Trainer = instantiate_node(cfg.trainer, precision=precision(cfg), **objects)
     except InstantiationException as error:
         raise UserError(f"Lightning refuses the trainer: {str(error.__cause__).splitlines()[0]}") from error
     return made
@@ -570,7 +547,7 @@ def _logger(cfg: DictConfig, run: Run, job_type: str) -> Logger | None:
         config={**config, "overrides": run.overrides, "choices": run.choices},
     )
     # Hydra would instantiate the nodes of the configuration inside of `description`, so it is passed afterwards.
-    made: Logger | None = _instantiate(cfg.logger, _partial_=True)(run=description)
+    made: Logger | None = instantiate_node(cfg.logger, _partial_=True)(run=description)
     return made
 
 
@@ -597,19 +574,3 @@ def best_precision(accelerator: str) -> tuple[str, str]:
         if capabilities.get(name):
             return "bf16-mixed", f"the CPU has {title}"
     return "32-true", "the CPU has neither AMX nor AVX512-BF16"
-
-
-def _instantiate(node: DictConfig, drop: tuple[str, ...] = (), **objects: Any) -> Any:
-    """The object of a config node, created from plain Python values without the keys in `drop`."""
-    container: Any = OmegaConf.to_container(node, resolve=True, throw_on_missing=True, enum_to_str=True)
-    arguments = {key: value for key, value in container.items() if key not in drop and key not in objects}
-    try:
-        return instantiate({**arguments, "_convert_": "all"}, **objects)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if str(error).startswith("Error locating target"):
-            raise UserError(
-                f"The class {node._target_} cannot be imported. Check its name, and that PYTHONPATH has its folder."
-            ) from error
-        raise

@@ -1,4 +1,4 @@
-"""Lightning callbacks: averaged weights, history, seeding, threads, gallery."""
+"""Lightning callbacks: averaged weights, history, seeding, threads, gallery; and the plugin that writes checkpoints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
+from ecg.checkpoints import read_checkpoint, write_checkpoint
 from ecg.synthesizer import Synthesizer
 from ecg.threads import adapt_threads
 
@@ -28,6 +30,21 @@ def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
     """Returns the first callback of a class."""
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     return next(callback for callback in callbacks if isinstance(callback, kind))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes and reads checkpoints with `ecg.checkpoints`.
+
+    Lightning's default writes to the temporary folder of the system and, if that is another disk, copies from there.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """See `write_checkpoint`."""
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """See `read_checkpoint`. Executes no pickled code, whatever `weights_only` is."""
+        return read_checkpoint(Path(path), map_location)
 
 
 class AveragedWeights(WeightAveraging):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from ecg.config.stored import CONFIG
@@ -24,40 +23,38 @@ NETWORK = "network."  # start of the names of its weights in a classifier
 NO_COMMENT, LENGTH = b"\0\0", (32).to_bytes(2, "little")
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically: a crash during a write leaves the previous checkpoint unchanged.
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Writes a checkpoint atomically: a crash during a write leaves the previous checkpoint unchanged.
 
-    Lightning's default writes to the temporary folder of the system and, if that is another disk, copies from there.
+    Raises:
+        OSError: the disk is full, or the folder is read-only.
     """
+    buffer = io.BytesIO()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint, buffer)  # to memory: on a full disk, torch.save raises a RuntimeError, not an OSError
+    content = buffer.getvalue()
+    with atomic_write(path, exclusive=True) as temporary:
+        temporary.write_bytes(content.removesuffix(NO_COMMENT) + LENGTH + hashlib.sha256(content).digest())
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Saves a checkpoint.
 
-        Raises:
-            OSError: the disk is full, or the folder is read-only.
-        """
-        path, buffer = Path(path), io.BytesIO()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, buffer)  # to memory: on a full disk, torch.save raises a RuntimeError, not an OSError
-        content = buffer.getvalue()
-        with atomic_write(path, exclusive=True) as temporary:
-            temporary.write_bytes(content.removesuffix(NO_COMMENT) + LENGTH + hashlib.sha256(content).digest())
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> Any:
+    """Reads a checkpoint. Executes no pickled code.
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> Any:
-        """Loads a checkpoint. Executes no pickled code, whatever `weights_only` is.
+    Args:
+        path: the file.
+        map_location: see `torch.load`.
 
-        Raises:
-            UserError: the file is damaged, or is no checkpoint of this class.
-        """
-        path = Path(path)
-        content = path.read_bytes()
-        body, length, digest = content[:-34] + NO_COMMENT, content[-34:-32], content[-32:]
-        if length != LENGTH or digest != hashlib.sha256(body).digest():
-            raise UserError(f"{path} is damaged, was changed, or is not a checkpoint of this program. {ANOTHER_FOLDER}")
-        try:
-            return torch.load(io.BytesIO(body), map_location, weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError) as error:
-            raise UserError(f"{path} was written by another version. {ANOTHER_FOLDER}") from error
+    Raises:
+        UserError: the file is damaged, or was not written by `write_checkpoint`.
+    """
+    content = path.read_bytes()
+    body, length, digest = content[:-34] + NO_COMMENT, content[-34:-32], content[-32:]
+    if length != LENGTH or digest != hashlib.sha256(body).digest():
+        raise UserError(f"{path} is damaged, was changed, or is not a checkpoint of this program. {ANOTHER_FOLDER}")
+    try:
+        return torch.load(io.BytesIO(body), map_location, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} was written by another version. {ANOTHER_FOLDER}") from error
 
 
 def load_weights(path: Path, module: nn.Module) -> None:
@@ -66,7 +63,7 @@ def load_weights(path: Path, module: nn.Module) -> None:
     Raises:
         UserError: the file is damaged, or holds the weights of another module.
     """
-    checkpoint = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")
+    checkpoint = read_checkpoint(path)
     require_same_weights(module, checkpoint["state_dict"], str(path))
     module.load_state_dict(checkpoint["state_dict"])
 
@@ -77,7 +74,7 @@ def load_network(path: Path, network: nn.Module) -> None:
     Raises:
         UserError: the file is damaged, or holds the weights of another network.
     """
-    weights = AtomicCheckpointIO().load_checkpoint(path, map_location="cpu")["state_dict"]
+    weights = read_checkpoint(path)["state_dict"]
     own = {name.removeprefix(NETWORK): value for name, value in weights.items() if name.startswith(NETWORK)}
     require_same_weights(network, own, str(path))
     network.load_state_dict(own)

@@ -18,7 +18,7 @@ from scipy import signal as dsp
 from scipy.special import softmax
 from torch import Tensor
 
-from ecg import build, onnx_files
+from ecg import build_network, onnx_files
 from ecg.checkpoints import load_network
 from ecg.config.schema import TrainConfig
 from ecg.config.stored import load_config
@@ -249,7 +249,7 @@ def export_classifier(source: Path, path: Path, *, int8: bool = False) -> onnx_f
         raise UserError(f"{source} is an ONNX file already. Export the run folder or the file NAME.safetensors.")
     cfg, network = _fitted_network(source)
     if path.suffix == onnx_files.SUFFIX:
-        return onnx_files.write_onnx(network, cfg, build.window(cfg), path, int8=int8)
+        return onnx_files.write_onnx(network, cfg, build_network.window(cfg), path, int8=int8)
     write_model_file(path, "classifier", cfg, network.state_dict(), {})
     return None
 
@@ -281,11 +281,11 @@ def _network_of_run(folder: Path) -> tuple[DictConfig, Network]:
 
 def _network(cfg: DictConfig) -> Network:
     """The network of a configuration in evaluation mode, with random weights."""
-    return build.network(cfg, build.window(cfg), tuple(cfg.protocol.classes)).eval()
+    return build_network.network(cfg, build_network.window(cfg), tuple(cfg.protocol.classes)).eval()
 
 
 def _classifier(cfg: DictConfig, network: onnx_files.Logits) -> BeatClassifier:
-    window, classes, prediction = build.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
+    window, classes, prediction = build_network.window(cfg), tuple(cfg.protocol.classes), cfg.prediction
     return BeatClassifier(
         network,
         window,

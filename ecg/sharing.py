@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ecg import build, hub, onnx_files
+from ecg import build_network, hub, onnx_files
 from ecg.config.schema import SCHEMAS
 from ecg.config.stored import TARGET
 from ecg.data.databases import DATABASES
@@ -97,7 +97,7 @@ def describe_model(file: ModelFile, repository: str) -> str:
         repository: USER/NAME of the model.
     """
     cfg, kind = file.config, file.kind
-    window, classes = build.window(cfg), list(cfg.protocol.classes)
+    window, classes = build_network.window(cfg), list(cfg.protocol.classes)
     address = f"{hub.PREFIX}{repository}"
     settings = ", ".join(f"{key}={value}" for key, value in window.settings().items() if key != "name")
     context, second = cfg.data.get("context", 0), cfg.protocol.get("test")

@@ -26,7 +26,8 @@ from ecg.data.recording import Recording
 from ecg.data.window import CenteredWindow
 from ecg.evaluation.predictions import Predictions
 from ecg.files import write_json
-from ecg.reports.figure_style import CLASS_COLOURS, HIGHLIGHT, INK, new_figure, style_figure
+from ecg.reports.colours import CLASS_COLOURS
+from ecg.reports.figure_style import HIGHLIGHT, INK, new_figure, style_figure
 
 ROOT = Path(__file__).parents[1]
 N_PICTURES = 10

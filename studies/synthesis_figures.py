@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from ecg import build
 from ecg.callbacks import Gallery
-from ecg.checkpoints import AtomicCheckpointIO
+from ecg.checkpoints import read_checkpoint
 from ecg.config.schema import SynthConfig, register
 from ecg.config.stored import load_config
 from ecg.evaluation.beat_set import BeatSet
@@ -39,9 +39,7 @@ def figures(run: Path) -> dict[str, Figure]:
     label = torch.arange(len(classes)).repeat_interleave(N_DRAWN)
     signal = torch.cat([chunk.signal for chunk in synthesizer.draw(label, seed=cfg.seed)])
     drawn = BeatSet(signal.numpy(), label.numpy())
-    callbacks = AtomicCheckpointIO().load_checkpoint(run / "checkpoints" / "last.ckpt", torch.device("cpu"))[
-        "callbacks"
-    ]
+    callbacks = read_checkpoint(run / "checkpoints" / "last.ckpt")["callbacks"]
     gallery = Gallery()
     gallery.load_state_dict(callbacks[gallery.state_key])
     fidelity = Fidelity.from_json(read_json(run / FIDELITY, dict[str, Any], "")["subsets"]["test"])

@@ -11,14 +11,14 @@ from mutations import mutate
 from torch import nn
 
 from ecg.callbacks import RunCheckpoint
-from ecg.checkpoints import AtomicCheckpointIO, load_weights
+from ecg.checkpoints import load_weights, read_checkpoint, write_checkpoint
 from ecg.errors import UserError
 
 
 def saved(path: Path, weight: float = 1.0) -> Path:
     module = nn.Linear(1, 2)
     nn.init.constant_(module.weight, weight)
-    AtomicCheckpointIO().save_checkpoint({"state_dict": module.state_dict(), "epoch": 1}, path)
+    write_checkpoint({"state_dict": module.state_dict(), "epoch": 1}, path)
     return path
 
 
@@ -45,7 +45,7 @@ def test_a_failed_write_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
-        AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.ones(1)}}, path)
+        write_checkpoint({"state_dict": {"weight": torch.ones(1)}}, path)
     assert loaded_weight(path) == [[0], [0]]
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]
 
@@ -60,7 +60,7 @@ def write_pickle(path: Path) -> None:
 
 
 def write_sealed_payload(path: Path) -> None:
-    AtomicCheckpointIO().save_checkpoint({"state_dict": Payload()}, path)
+    write_checkpoint({"state_dict": Payload()}, path)
 
 
 def write_other_types(path: Path) -> None:
@@ -94,7 +94,7 @@ def test_any_damage_is_detected(tmp_path: Path) -> None:
         path.write_bytes(damaged := mutate(content, np.random.default_rng(i)))
         if damaged != content:
             with pytest.raises(UserError, match="is damaged"):
-                AtomicCheckpointIO().load_checkpoint(path)
+                read_checkpoint(path)
 
 
 @pytest.mark.parametrize("other", [nn.Linear(2, 2), nn.Linear(1, 2, bias=False), nn.Conv1d(1, 2, 1)])

@@ -20,7 +20,7 @@ import yaml
 from programs import TINY_SYNTH, TINY_TRAIN, command, folders, run, run_subprocess
 
 import ecg.build
-from ecg.checkpoints import AtomicCheckpointIO
+from ecg.checkpoints import write_checkpoint
 from ecg.data.synthetic_set import read_set
 
 # In float32: sums in bfloat16 depend on the number of threads.
@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
     state = checkpoint(folder)
     # The weights that are trained; "state_dict" holds the averaged ones.
     next(value for value in state["current_model_state"].values() if value.ndim >= 2).fill_(float("nan"))
-    AtomicCheckpointIO().save_checkpoint(state, folder / "checkpoints" / "last.ckpt")
+    write_checkpoint(state, folder / "checkpoints" / "last.ckpt")
     message = run("train", f"resume={folder}").message
     assert "The loss is not a finite number in epoch 1, batch 0" in message
     assert "optimizer.lr" in message

@@ -19,7 +19,7 @@ from mutations import N_MUTATIONS, read_mutated
 from omegaconf import OmegaConf
 from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, folders, run
 
-from ecg.checkpoints import AtomicCheckpointIO
+from ecg.checkpoints import read_checkpoint
 from ecg.comparison.console import print_leaderboard
 from ecg.comparison.generators import read_fidelity
 from ecg.comparison.leaderboard import build_leaderboard, to_frame, to_json
@@ -73,11 +73,11 @@ def restore(folder: Path) -> None:
 
 
 def load_last(folder: Path) -> None:
-    AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "last.ckpt")
+    read_checkpoint(folder / "checkpoints" / "last.ckpt")
 
 
 def load_best(folder: Path) -> None:
-    AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "best.ckpt")
+    read_checkpoint(folder / "checkpoints" / "best.ckpt")
 
 
 def compare(folder: Path) -> None:

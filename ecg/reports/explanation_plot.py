@@ -11,7 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ecg.reports.figure_style import INK, LINE, MUTED, class_colour, new_figure, style_figure
+from ecg.reports.colours import class_colour
+from ecg.reports.figure_style import INK, LINE, MUTED, new_figure, style_figure
 
 N_NEIGHBOURS = 2  # beats on each side that are drawn
 N_FEATURES = 10

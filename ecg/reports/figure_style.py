@@ -1,4 +1,4 @@
-"""Colours and fonts of all figures.
+"""Colours and fonts of all figures. Those of classes and series are in `ecg.reports.colours`.
 
 No function uses pyplot or the global settings of matplotlib, so figures need no display and are safe to draw in
 several threads.
@@ -13,32 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-# The palette of Okabe and Ito, which is safe for colour-blind readers: https://jfly.uni-koeln.de/color/
-CLASS_COLOURS: dict[str, str] = {
-    "N": "#0072B2",
-    "S": "#E69F00",
-    "V": "#D55E00",
-    "F": "#009E73",
-    "Q": "#CC79A7",
-}
-OTHER_COLOURS = ("#56B4E9", "#8C6D31", "#5C5C8A", "#666666")
 INK, MUTED, LINE, GRID = "#1F2933", "#5B6770", "#A9B4BD", "#E6EAED"
 NO_VALIDATION = "no validation beats"
 HIGHLIGHT = "#D6266E"  # the best epoch, a misclassified beat
 
 FONTS = ("Inter", "Helvetica Neue", "Helvetica", "Arial", "Liberation Sans")
 FONT_SIZE = 9.0  # points: 12 pixels where an inch of the figure is shown as 96 pixels
-
-
-def class_colour(name: str) -> str:
-    """Returns the colour of a class in all figures and tables; outside EC57 it depends on the name only."""
-    return CLASS_COLOURS.get(name) or OTHER_COLOURS[sum(name.encode()) % len(OTHER_COLOURS)]
-
-
-def series_colour(index: int) -> str:
-    """Returns the colour of the series with this index, such as a configuration of a leaderboard."""
-    colours = (*CLASS_COLOURS.values(), *OTHER_COLOURS)
-    return colours[index % len(colours)]
 
 
 def new_figure(width: float, height: float) -> Figure:

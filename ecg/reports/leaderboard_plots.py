@@ -10,16 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ecg.comparison.leaderboard import Difference
-from ecg.reports.figure_style import (
-    GRID,
-    INK,
-    MUTED,
-    NO_VALIDATION,
-    mark_empty,
-    new_figure,
-    series_colour,
-    style_figure,
-)
+from ecg.reports.colours import series_colour
+from ecg.reports.figure_style import GRID, INK, MUTED, NO_VALIDATION, mark_empty, new_figure, style_figure
 
 MAX_LABEL = 60  # characters
 

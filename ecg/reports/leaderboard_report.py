@@ -27,7 +27,7 @@ from ecg.comparison.statistics import mean_interval
 from ecg.evaluation.scores import Score
 from ecg.files import write_json, write_text
 from ecg.reports import leaderboard_plots, plots
-from ecg.reports.figure_style import series_colour
+from ecg.reports.colours import series_colour
 from ecg.reports.notices import SHARED_PATIENTS
 from ecg.reports.page import write_page
 

@@ -7,16 +7,18 @@ from base64 import b64encode
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from ecg.data.aami import CLASS_NAMES
 from ecg.files import write_text
-from ecg.reports.figure_style import class_colour
+from ecg.reports.colours import class_colour
 from ecg.reports.notices import SIMULATED
+
+if TYPE_CHECKING:  # matplotlib needs 25 MB, and a page of a recording has no figures
+    from matplotlib.figure import Figure
 
 DASH = "–"
 MAX_SVG_BYTES = 350_000  # a larger figure, such as one with many long beats, is embedded as PNG

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from ecg.evaluation.predictions import Predictions
+from ecg.reports.colours import CLASS_COLOURS, class_colour
 from ecg.reports.figure_style import (
-    CLASS_COLOURS,
     GRID,
     HIGHLIGHT,
     INK,
     LINE,
     MUTED,
     NO_VALIDATION,
-    class_colour,
     mark_empty,
     new_figure,
     style_figure,

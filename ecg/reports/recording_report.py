@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import signal as dsp
 
-from ecg.reports.figure_style import class_colour
+from ecg.reports.colours import class_colour
 from ecg.reports.page import write_page
 
 STRIP_SFREQ = 125.0  # Hz

@@ -15,7 +15,8 @@ from sklearn.decomposition import PCA
 from ecg.evaluation.beat_set import BeatSet
 from ecg.evaluation.distances import Points, nearest
 from ecg.evaluation.fidelity import GATES, Fidelity, Gate
-from ecg.reports.figure_style import INK, LINE, MUTED, class_colour, new_figure, style_figure
+from ecg.reports.colours import class_colour
+from ecg.reports.figure_style import INK, LINE, MUTED, new_figure, style_figure
 
 N_EACH = 4  # real and synthetic beats of a class
 BAND = (5, 95)  # percentiles

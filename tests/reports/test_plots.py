@@ -11,7 +11,7 @@ from reports_factories import NAN, make_predictions
 
 from ecg.evaluation.predictions import Predictions
 from ecg.reports import plots
-from ecg.reports.figure_style import CLASS_COLOURS, class_colour
+from ecg.reports.colours import CLASS_COLOURS, class_colour
 
 
 def texts(figure: Figure) -> list[str]:
