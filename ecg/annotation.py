@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,7 +17,14 @@ from ecg.data.recording import Recording
 from ecg.data.recording_files import read_recording
 from ecg.errors import UserError
 from ecg.evaluation.beat_matching import Comparison
-from ecg.prediction import BeatClassifier, compare_with_annotations, gaps, load_classifier, write_predictions
+from ecg.prediction import (
+    BeatClassifier,
+    compare_with_annotations,
+    gaps,
+    load_classifier,
+    with_r_peaks,
+    write_predictions,
+)
 
 
 @dataclass(frozen=True)
@@ -101,18 +108,29 @@ def _annotate_or_fail(path: Path, settings: AnnotationSettings) -> Annotated:
 def _annotate(path: Path, settings: AnnotationSettings) -> Annotated:
     classifier = _classifier(settings.model)
     recording = read_recording(path, sfreq=settings.sfreq, lead=settings.lead, annotator=settings.reference)
-    table, comparison = classifier.predict_recording(recording), None
-    if settings.reference:
-        comparison = compare_with_annotations(table, recording, classifier.classes)
     without_contact = _describe_gaps(recording)
     name = settings.model if settings.model.startswith(hub.PREFIX) else Path(settings.model).name
     details = {"Recording": path.name, "Leads": ", ".join(recording.leads), "Model": name}
     details["Without contact"] = without_contact or "no part"
+    # The leads and the beats of a day need much memory, so they are kept no longer than needed.
+    annotated, recording = with_r_peaks(recording), _with_preferred_lead(recording)
+    beats = classifier.cut(annotated)
+    del annotated
+    table, comparison = classifier.classify(beats), None
+    del beats
+    if settings.reference:
+        comparison = compare_with_annotations(table, recording, classifier.classes)
     written = write_predictions(
         table, recording, classifier.classes, details, settings.out or path.parent, overwrite=settings.overwrite
     )
     counts = {name: int((table["class"] == name).sum()) for name in classifier.classes}
     return Annotated(recording.name, counts, written, without_contact, comparison)
+
+
+def _with_preferred_lead(recording: Recording) -> Recording:
+    """The recording with no other lead than its preferred one, that of the report."""
+    index = recording.leads.index(recording.preferred_lead)
+    return replace(recording, leads=(recording.preferred_lead,), signal=recording.signal[[index]])
 
 
 def _describe_gaps(recording: Recording) -> str | None:

@@ -130,25 +130,27 @@ class BeatClassifier:
             UserError: the lead has no contact throughout, there are fewer than two beats, or the R peaks are not
                 ascending samples of the recording.
         """
-        annotated = with_r_peaks(recording, r_peaks)
-        if len(annotated.sample) < MIN_BEATS:
-            name, lead = recording.name, recording.preferred_lead
-            if gaps(recording) == [(0.0, recording.signal.shape[1] / recording.sfreq)]:
-                raise UserError(f"Lead {lead} of {name} has no contact throughout. Choose another lead with --lead.")
-            raise UserError(
-                f"{name} has {len(annotated.sample)} R peaks in lead {lead}. At least {MIN_BEATS} are needed. Choose "
-                "another lead with --lead."
-            )
-        beats = self.cut(annotated)
-        del annotated  # a day of leads needs much memory
+        beats = self.cut(with_r_peaks(recording, r_peaks))
         return self.classify(beats), beats
 
     def cut(self, recording: Recording) -> Beats:
         """Returns the annotated beats of a recording, in order; the first lead is its preferred one.
 
+        Args:
+            recording: the recording, from `with_r_peaks`.
+
         Raises:
-            UserError: the recording is too short.
+            UserError: the lead has no contact throughout, there are fewer than two beats, or the recording is too
+                short.
         """
+        if len(recording.sample) < MIN_BEATS:
+            name, lead = recording.name, recording.preferred_lead
+            if gaps(recording) == [(0.0, recording.signal.shape[1] / recording.sfreq)]:
+                raise UserError(f"Lead {lead} of {name} has no contact throughout. Choose another lead with --lead.")
+            raise UserError(
+                f"{name} has {len(recording.sample)} R peaks in lead {lead}. At least {MIN_BEATS} are needed. Choose "
+                "another lead with --lead."
+            )
         return replace(self.window, lead=recording.preferred_lead).cut(recording)
 
     def classify(self, beats: Beats) -> pd.DataFrame:
@@ -310,14 +312,14 @@ def with_r_peaks(recording: Recording, r_peaks: NDArray[np.int64] | None = None)
     Raises:
         UserError: the given R peaks are not ascending samples of the recording.
     """
-    bridged, missing = zip(*(bridge(lead, recording.sfreq) for lead in recording.signal), strict=True)
+    bridged, missing = bridge(recording.signal, recording.sfreq)
     index = lead_index(recording, recording.preferred_lead)
     if r_peaks is None:
         found = detect_r_peaks(bridged[index], recording.sfreq)
     else:
-        found = _checked_peaks(r_peaks, recording.signal.shape[1])
+        found = _checked_peaks(r_peaks, bridged.shape[1])
     found = found[~missing[index][found]]
-    return replace(recording, signal=np.stack(bridged), sample=found, symbol=np.full(len(found), "N"))
+    return replace(recording, signal=bridged, sample=found, symbol=np.full(len(found), "N"))
 
 
 def _checked_peaks(r_peaks: NDArray[Any], n_samples: int) -> NDArray[np.int64]:
@@ -331,22 +333,25 @@ def _checked_peaks(r_peaks: NDArray[Any], n_samples: int) -> NDArray[np.int64]:
 def gaps(recording: Recording) -> list[tuple[float, float]]:
     """Returns start and end in s of the parts of the preferred lead without contact, in order; see `with_r_peaks`."""
     index = lead_index(recording, recording.preferred_lead)
-    missing = bridge(recording.signal[index], recording.sfreq)[1]
+    missing = bridge(recording.signal[index : index + 1], recording.sfreq)[1][0]
     edges = np.flatnonzero(np.diff(missing, prepend=False, append=False)) / recording.sfreq
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def bridge(lead: NDArray[Any], sfreq: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Returns a lead (n_samples,) whose gaps are straight lines, and where they are (n_samples,)."""
-    x = lead.astype(working_type(len(lead), sfreq))
-    x[~(np.abs(x) < LARGEST)] = np.nan
-    missing = np.isnan(x) | _constant(x, round(FLAT_SECONDS * sfreq))
-    if missing.all():
-        return np.zeros_like(x), missing
-    if missing.any():
-        at = np.flatnonzero(missing)
-        x[at] = np.interp(at, np.flatnonzero(~missing), x[~missing])
-    return x, missing
+def bridge(signal: NDArray[Any], sfreq: float) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Returns leads (n_leads, n_samples) whose gaps are straight lines, and where these are (n_leads, n_samples)."""
+    bridged = signal.astype(working_type(signal.shape[1], sfreq))
+    missing = np.empty(bridged.shape, bool)
+    for x, gap in zip(bridged, missing, strict=True):
+        x[~((x > -LARGEST) & (x < LARGEST))] = np.nan
+        gap[:] = np.isnan(x) | _constant(x, round(FLAT_SECONDS * sfreq))
+        if gap.all():
+            x[:] = 0
+        elif gap.any():
+            at, edges = np.flatnonzero(gap), np.flatnonzero(np.diff(gap))
+            known = np.unique(edges + gap[edges])  # the samples next to the gaps
+            x[at] = np.interp(at, known, x[known])
+    return bridged, missing
 
 
 def _constant(x: NDArray[Any], shortest: int) -> NDArray[np.bool_]:
@@ -436,7 +441,7 @@ def _report(
     table: pd.DataFrame, recording: Recording, classes: Sequence[str], details: Mapping[str, str]
 ) -> RecordingReport:
     index = lead_index(recording, recording.preferred_lead)
-    x = bridge(recording.signal[index], recording.sfreq)[0]
+    x = bridge(recording.signal[index : index + 1], recording.sfreq)[0][0]
     highpass = dsp.butter(2, STRIP_HIGHPASS, "highpass", fs=recording.sfreq, output="sos")
     return RecordingReport(
         recording.name,

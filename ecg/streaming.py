@@ -213,7 +213,7 @@ class _Detector:
     def _detect(self, end: int, final: int) -> list[int]:
         """Returns the new R peaks before the sample `final`, detected in the samples before `end`."""
         first = max(self._start, end - self._length)
-        x, missing = bridge(self._x[first - self._start : end - self._start], self._sfreq)
+        (x,), (missing,) = bridge(self._x[None, first - self._start : end - self._start], self._sfreq)
         peaks = detect_r_peaks(x, self._sfreq)
         found = []
         for peak in (first + peaks[~missing[peaks]]).tolist():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,20 @@ from programs import ROOT, load_module
 def test_every_benchmark_runs_in_tiny_mode(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if path.stem == "day" and sys.platform != "linux":
+        pytest.skip("reads /proc")
     monkeypatch.syspath_prepend(str(path.parent))
     load_module(path).main(["--tiny"])
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_long_recording_needs_little_memory() -> None:
+    day = load_module(ROOT / "benchmarks" / "day.py")
+    *_, of_imports = day.measure(hours=0.02, gaps=False)
+    *_, peak = day.measure(hours=4, gaps=True)
+    assert peak - of_imports < 150
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from programs import TINY_TRAIN, folders, run
+from programs import ROOT, TINY_TRAIN, folders, run
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message, write_recording
 
@@ -155,9 +157,25 @@ def test_twelve_leads_without_lead_ii_are_predicted(model: BeatClassifier, recor
 
 def test_gaps_are_straight_lines() -> None:
     x = np.array([1.0, 2.0, np.nan, np.nan, 5.0, 6.0, 6.0, 6.0, 7.0])
-    bridged, missing = bridge(x, 3.0)
+    (bridged,), (missing,) = bridge(x[None], 3.0)
     assert missing.tolist() == [False] * 2 + [True] * 2 + [False] + [True] * 3 + [False]
     np.testing.assert_allclose(bridged, [1, 2, 3, 4, 5, 5.5, 6, 6.5, 7])
+
+
+def test_gaps_at_both_ends_are_constant_and_one_sample_between_gaps_is_kept() -> None:
+    nan = np.nan
+    x = np.array([[nan, nan, 1.0, nan, 2.0, nan, nan, 5.0, nan], [nan] * 9])
+    bridged, missing = bridge(x, 20.0)
+    np.testing.assert_allclose(bridged, [[1, 1, 1, 1.5, 2, 3, 4, 5, 5], [0] * 9])
+    np.testing.assert_array_equal(missing, np.isnan(x))
+
+
+def test_the_classifier_of_a_run_is_loaded_without_the_libraries_of_a_training(fitted: Path) -> None:
+    code = "import sys; from ecg import annotation, prediction; prediction.load_classifier(sys.argv[1]); "
+    code += "print([name for name in ('pytorch_lightning', 'lightning_fabric', 'torchmetrics', 'sklearn', 'matplotlib')"
+    code += " if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code, fitted], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert ended.stdout.strip() == "[]"
 
 
 def test_the_command_writes_annotations_and_a_table(fitted: Path, recording: Recording, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,22 +18,33 @@ def working_type(n_samples: int, sfreq: float) -> type[np.float32] | type[np.flo
     return np.float32 if n_samples > LONG * sfreq else np.float64
 
 
-def filter_zero_phase(sos: NDArray[np.float64], x: NDArray[Any], sfreq: float) -> NDArray[Any]:
-    """Returns a lead (n_samples,) that is filtered forward and backward, with its `working_type`.
+def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], x: NDArray[Any], sfreq: float) -> NDArray[Any]:
+    """Returns the result of a function of a lead (n_samples,), which has the same length, with its `working_type`.
 
-    A long lead is filtered in blocks of an hour, each with margins in which the filter settles.
+    A long lead is divided into blocks of an hour with margins: a value must not depend on samples that are more than
+    half a minute away.
+
+    Args:
+        function: the function.
+        x: (n_samples,) the lead.
+        sfreq: sampling rate in Hz.
+    """
+    kind = working_type(len(x), sfreq)
+    block, margin = len(x) if kind is np.float64 else round(BLOCK * sfreq), round(MARGIN * sfreq)
+    result = np.empty(len(x), kind)
+    for start in range(0, len(x), block):
+        first = max(0, start - margin)
+        part = function(x[first : start + block + margin])
+        result[start : start + block] = part[start - first : start - first + block]
+    return result
+
+
+def filter_zero_phase(sos: NDArray[np.float64], x: NDArray[Any], sfreq: float) -> NDArray[Any]:
+    """Returns a lead (n_samples,) that is filtered forward and backward, see `in_blocks`.
 
     Args:
         sos: the filter, as second-order sections. It must settle within half a minute.
         x: (n_samples,) the lead.
         sfreq: sampling rate in Hz.
     """
-    if working_type(len(x), sfreq) is np.float64:
-        return np.asarray(dsp.sosfiltfilt(sos, np.asarray(x, np.float64)))
-    block, margin = round(BLOCK * sfreq), round(MARGIN * sfreq)
-    filtered = np.empty(len(x), np.float32)
-    for start in range(0, len(x), block):
-        first = max(0, start - margin)
-        part = dsp.sosfiltfilt(sos, x[first : start + block + margin].astype(np.float64))
-        filtered[start : start + block] = part[start - first : start - first + block]
-    return filtered
+    return in_blocks(lambda part: dsp.sosfiltfilt(sos, part.astype(np.float64)), x, sfreq)

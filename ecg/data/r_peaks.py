@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy import signal as dsp
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
-from ecg.data.filters import filter_zero_phase
+from ecg.data.filters import filter_zero_phase, in_blocks
 
 SFREQ = 125.0  # Hz, of the detection
 SHORTEST_LEAD = 2.0  # s
@@ -62,24 +62,30 @@ def detect_r_peaks(x: FloatArray, sfreq: float) -> NDArray[np.int64]:
     """
     if len(x) < SHORTEST_LEAD * sfreq or not np.ptp(x):
         return np.empty(0, np.int64)
+    near = np.rint(_beats(x, sfreq) * sfreq / SFREQ).astype(np.int64).clip(0, len(x) - 1)
+    return np.unique(_move_to_peaks(_filtered(x, PEAK_BAND, sfreq), near, sfreq))
+
+
+def _beats(x: FloatArray, sfreq: float) -> FloatArray:
+    """Returns the samples of the beats (n,) at the rate of the detection."""
     steepness = _steepness(x, sfreq)
     width = round(REFRACTORY * SFREQ) | 1
     visible = steepness > SMALLEST_SLOPE * np.ptp(x)
-    candidate = np.flatnonzero((steepness == maximum_filter1d(steepness, width)) & visible)
+    highest = in_blocks(lambda part: maximum_filter1d(part, width), steepness, SFREQ)
+    candidate = np.flatnonzero((steepness == highest) & visible)
     blocks = steepness[: round(FIRST_SECONDS * SFREQ)]
     level = float(np.median([block.max() for block in np.array_split(blocks, max(1, round(len(blocks) / SFREQ)))]))
-    beats = _select(candidate.tolist(), steepness[candidate].tolist(), level)
-    near = np.rint(np.array(beats, np.float64) * sfreq / SFREQ).astype(np.int64).clip(0, len(x) - 1)
-    return np.unique(_move_to_peaks(_filtered(x, PEAK_BAND, sfreq), near, sfreq))
+    return np.array(_select(candidate.tolist(), steepness[candidate].tolist(), level), np.float64)
 
 
 def _steepness(x: FloatArray, sfreq: float) -> FloatArray:
     """Returns the mean absolute slope of a lead at the rate of the detection."""
     ratio = Fraction(SFREQ / sfreq).limit_denominator(1000)
-    slow = dsp.resample_poly(x - np.median(x), ratio.numerator, ratio.denominator, padtype="line")
-    slope = np.abs(np.gradient(_filtered(slow, SLOPE_BAND, SFREQ)))
-    steepness: FloatArray = uniform_filter1d(slope, round(SLOPE_WINDOW * SFREQ))
-    return steepness
+    x = dsp.resample_poly(x - np.median(x), ratio.numerator, ratio.denominator, padtype="line")
+    width = round(SLOPE_WINDOW * SFREQ)
+    return in_blocks(
+        lambda part: uniform_filter1d(np.abs(np.gradient(part)), width), _filtered(x, SLOPE_BAND, SFREQ), SFREQ
+    )
 
 
 def _select(candidate: list[int], height: list[float], level: float) -> list[int]:

@@ -23,6 +23,7 @@ Source of the widths over their running mean: Saenz-Cogollo & Agelli 2020, Algor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,7 @@ QRS_SEARCH = 0.12  # s on each side of the R peak in which the width is measured
 PEAK_SEARCH = 0.04  # s on each side of the R peak in which the peak lies
 TEMPLATE_FRACTION = 0.6  # of the beats
 N_COMPARED = 400  # beats of the record that each beat is compared with
+N_AT_ONCE = 4096  # beats that are compared with them at a time
 N_PAST = 64  # beats that a causal template is made of
 RENEWED = 16  # beats after which it is renewed
 N_NEAR = 33  # beats that the other causal features use: the beat and 32 before
@@ -184,8 +186,9 @@ def _commonness(lead: Lead) -> FloatArray:
     """Returns the fraction of the record's QRS complexes that correlate with this one by more than `COMMON`."""
     shape = _normalised(lead.qrs)
     compared = shape[np.linspace(0, len(shape) - 1, min(len(shape), N_COMPARED)).astype(int)]
-    common: FloatArray = (shape @ compared.T > COMMON).mean(axis=1)
-    return common
+    # In blocks: the products of a day of beats would need much memory.
+    blocks = np.array_split(shape, math.ceil(len(shape) / N_AT_ONCE))
+    return np.concatenate([(block @ compared.T > COMMON).mean(axis=1) for block in blocks])
 
 
 def _past_commonness(lead: Lead) -> FloatArray:
@@ -272,7 +275,7 @@ def latest_shape_features(beats: FloatArray, template: FloatArray, sfreq: float)
 def cut(x: FloatArray, peak: NDArray[np.int64], sfreq: float) -> FloatArray:
     """Returns the beats (n, m), from `BEFORE` to `AFTER` the samples `peak` (n,) of a lead (n_samples,)."""
     offsets = np.arange(-round(BEFORE * sfreq), round(AFTER * sfreq))
-    beats: FloatArray = x[np.clip(peak[:, None] + offsets, 0, x.size - 1)]
+    beats: FloatArray = x.take(peak[:, None] + offsets, mode="clip")
     return beats
 
 

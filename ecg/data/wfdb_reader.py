@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,11 +118,14 @@ def read_signals(folder: Path, name: str) -> Signals:
     for file_name in dict.fromkeys(header.file_name):
         _check_size(_existing(path.parent / file_name, "signal file"), header)
     with _reading(path, f"signals of {path}"):
-        record = wfdb.rdrecord(str(path.with_name(path.name.removesuffix(".hea"))), physical=False)
+        # As one array, and without `return_res`, the samples would be int64.
+        record = wfdb.rdrecord(
+            str(path.with_name(path.name.removesuffix(".hea"))), physical=False, smooth_frames=False, return_res=32
+        )
     _check_signals(record, header, path)
     leads = tuple(lead or f"signal {i}" for i, lead in enumerate(header.sig_name))
     missing = tuple(-(2 ** (_MISSING[fmt] - 1)) if fmt in _MISSING else None for fmt in header.fmt)
-    return Signals(float(header.fs), leads, _compact(record.d_signal.T), missing)
+    return Signals(float(header.fs), leads, _compact(record.e_d_signal), missing)
 
 
 def list_records(folder: Path) -> list[str]:
@@ -264,10 +267,10 @@ def _check_size(path: Path, header: Any) -> None:
 
 
 def _check_signals(record: Any, header: Any, path: Path) -> None:
-    n_samples = record.d_signal.shape[0]
+    n_samples = min(map(len, record.e_d_signal))
     if n_samples != header.sig_len:
         raise UserError(f"The header {path} states {header.sig_len} samples, and there are {n_samples}. {_REPLACE}")
-    for i, (actual, stated) in enumerate(zip(record.calc_checksum(), header.checksum, strict=True)):
+    for i, (actual, stated) in enumerate(zip(record.calc_checksum(expanded=True), header.checksum, strict=True)):
         # Some headers store the 16 bits as signed (-28574), others as unsigned (36962).
         if stated is not None and (actual - stated) % 65536:
             file = path.with_name(header.file_name[i])
@@ -277,10 +280,11 @@ def _check_signals(record: Any, header: Any, path: Path) -> None:
             )
 
 
-def _compact(signal: NDArray[Any]) -> NDArray[Any]:
+def _compact(leads: Sequence[NDArray[np.int32]]) -> NDArray[Any]:
+    """Returns leads (n_samples,) as one array, int16 if all values fit."""
     limits = np.iinfo(np.int16)
-    fits = limits.min <= signal.min() and signal.max() <= limits.max
-    return np.ascontiguousarray(signal, dtype=np.int16 if fits else np.int32)
+    fits = all(limits.min <= lead.min() and lead.max() <= limits.max for lead in leads)
+    return np.stack([lead.astype(np.int16 if fits else np.int32, copy=False) for lead in leads])
 
 
 def read_annotations(

@@ -367,14 +367,15 @@ class CenteredWindow(Window):
         peaks = np.rint(recording.sample[positions] * float(ratio)).astype(np.int64)
         leads = self._preprocess(recording, ratio)
         time = recording.sample[positions] / recording.sfreq
-        signal = self._with_difference(np.stack([self._cut_lead(x, peaks) for x in leads], axis=1))
         features = self._features([cut(x, peaks, self.sfreq) for x in leads], time)
-        return _beats(recording, positions, signal, features, self.sfreq)
+        waveforms = np.stack([self._cut_lead(x, peaks) for x in leads], axis=1)
+        del leads  # those of a day need much memory
+        return _beats(recording, positions, self._with_difference(waveforms), features, self.sfreq)
 
     def _cut_lead(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
         """Returns the beats (n, T) of a lead (n_samples,)."""
         offsets = np.arange(self.n_times) - self.peak  # (T,)
-        beats = x[np.clip(peaks[:, None] + offsets, 0, x.size - 1)].astype(np.float32)  # (n, T)
+        beats = x.take(peaks[:, None] + offsets, mode="clip").astype(np.float32, copy=False)  # (n, T)
         scale = self._past_rms(x, peaks)[:, None] if self.causal else np.float32(1)
         scaled: NDArray[np.float32] = beats / scale
         return scaled
@@ -388,7 +389,9 @@ class CenteredWindow(Window):
             median = np.stack([past_templates(signal[:, lead], self.qrs_samples) for lead in range(leads)], axis=1)
         else:
             median = np.median(signal, axis=0)
-        return np.stack([signal, signal - median], axis=2).reshape(n, 2 * leads, n_times)
+        both = np.stack([signal, signal], axis=2)
+        both[:, :, 1] -= median
+        return both.reshape(n, 2 * leads, n_times)
 
     def _past_rms(self, x: NDArray[np.float64], peaks: Positions) -> NDArray[np.float32]:
         """Returns the root mean square (n,) of a lead in the minute before the end of each beat; 1 for a flat lead."""

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from ecg.models.network import Network
 
-ENCODE_AT_ONCE = 1024  # beats, in evaluation, where a sequence is a whole record
+AT_ONCE = 1024  # beats, in evaluation, where a sequence is a whole record
 LARGEST_FEATURE = 5.0  # standard deviations
 
 State: TypeAlias = tuple[Tensor, Tensor]  # last outputs (1, B, D) of the two GRUs
@@ -130,21 +130,56 @@ class BeatSequence(Network):
         beats = signal.flatten(0, 1)  # (B L, C, T)
         # An ONNX file cannot have a number of parts that depends on the input.
         whole = self.training or torch.compiler.is_exporting()
-        parts = [beats] if whole else beats.split(ENCODE_AT_ONCE)
+        parts = [beats] if whole else beats.split(AT_ONCE)
         encoded = torch.cat([self.encoder.embed(part, part.new_empty(part.shape[0], 0)) for part in parts])  # (B L, D)
         return encoded.view(*signal.shape[:2], -1)
 
     def _embed(self, waveform: Tensor, rr: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Features of the encoder (B, L, D), features (B, L, R) -> outputs of the two GRUs (B, L, D), their states."""
-        of_rhythm, of_shape = state or (None, None)
         # The recurrence adds up rounding errors over the beats, so it is computed in full precision.
         with torch.autocast(rr.device.type, enabled=False):
             features = self.norm(rr.flatten(0, 1)).view_as(rr).clamp(-LARGEST_FEATURE, LARGEST_FEATURE)
-            encoded = self.encoded(waveform.float())  # (B, L, E)
+            waveform = self.encoded(waveform.float())  # (B, L, E)
             if self.training:
                 features = features + self.noise * torch.randn_like(features)
                 features[..., self.p_wave] *= torch.rand(len(rr), 1, 1, device=rr.device) >= self.p_wave_dropout
-                encoded = encoded * (torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout)
-            rhythm, of_rhythm = self.rhythm_gru(self.rhythm(features[..., : self.p_wave.stop]), of_rhythm)
-            shape, of_shape = self.gru(torch.cat([self.features(features), encoded], dim=2), of_shape)
-        return torch.cat([rhythm, shape], dim=2), (of_rhythm, of_shape)
+                waveform = waveform * (torch.rand(len(rr), 1, 1, device=rr.device) >= self.encoder_dropout)
+            inputs = (
+                self.rhythm(features[..., : self.p_wave.stop]),
+                torch.cat([self.features(features), waveform], dim=2),
+            )
+            del features, waveform  # those of a day of beats need much memory
+            of_rhythm, of_shape = state or (None, None)
+            if self.training or rr.is_cuda or torch.compiler.is_exporting():
+                rhythm, of_rhythm = self.rhythm_gru(inputs[0], of_rhythm)
+                shape, of_shape = self.gru(inputs[1], of_shape)
+                return torch.cat([rhythm, shape], dim=2), (of_rhythm, of_shape)
+            outputs = rr.new_empty(*rr.shape[:2], self.n_embedded)  # (B, L, D)
+            n_rhythm = self.rhythm_linear.in_features
+            of_rhythm = run_in_parts(self.rhythm_gru, inputs[0], of_rhythm, outputs[..., :n_rhythm])
+            of_shape = run_in_parts(self.gru, inputs[1], of_shape, outputs[..., n_rhythm:])
+            return outputs, (of_rhythm, of_shape)
+
+
+def run_in_parts(gru: nn.GRU, x: Tensor, state: Tensor | None, outputs: Tensor) -> Tensor:
+    """Computes the outputs of a GRU of one layer as `gru(x, state)` does, and returns the last states.
+
+    For a whole record on a CPU, torch keeps small tensors for each beat. Here each direction is computed in parts of
+    the sequence, which continue from the state after the part before.
+
+    Args:
+        gru: the GRU.
+        x: (B, L, C) inputs.
+        state: (directions, B, H) states before them; None for zeros.
+        outputs: (B, L, directions H), which the outputs are written to.
+    """
+    states, width = [], gru.hidden_size
+    for direction, weights in enumerate(gru.all_weights):  # forward, and backward if bidirectional
+        last = x.new_zeros(1, len(x), width) if state is None else state[direction : direction + 1]
+        starts, turn = range(0, x.shape[1], AT_ONCE), (1,) if direction else ()
+        for start in reversed(starts) if direction else starts:
+            part = x[:, start : start + AT_ONCE].flip(turn)
+            output, last = torch.gru(part, last, list(weights), True, 1, 0.0, False, False, True)
+            outputs[:, start : start + AT_ONCE, direction * width : (direction + 1) * width] = output.flip(turn)
+        states.append(last)
+    return torch.cat(states)

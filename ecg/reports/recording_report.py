@@ -157,7 +157,7 @@ def strip(report: RecordingReport, certainty: NDArray[np.float64]) -> dict[str, 
     """Returns what the script needs: the lead in 8 bits, and time, class and certainty of each beat, compressed."""
     ratio = Fraction(STRIP_SFREQ / report.sfreq).limit_denominator(1000)
     x = dsp.resample_poly(report.signal, ratio.numerator, ratio.denominator, padtype="line")
-    low, high = np.percentile(x, OUTLIERS)
+    low, high = np.percentile(x, OUTLIERS).tolist()  # Python numbers, so that x remains float32
     scaled = np.rint(255 * (x - low) / max(high - low, 1e-12)).clip(0, 255).astype(np.uint8)
     milliseconds = np.rint(1000 * report.beats["time"].to_numpy(np.float64)).astype("<u4")
     label = report.beats["class"].map(list(report.classes).index).to_numpy(np.uint8)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ecg.data import filters
 from ecg.data.r_peaks import detect_r_peaks
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,14 @@ def test_t_waves_as_high_as_the_qrs_complex_are_not_beats() -> None:
     found = detect_r_peaks(x, 250) / 250
     assert abs(len(found) - len(peak)) <= 2
     assert np.abs(found[5:60, None] - peak).min(axis=1).max() < 0.02
+
+
+def test_a_long_lead_has_the_same_beats_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, _ = make_lead(250, seconds=400)
+    whole = detect_r_peaks(x, 250)
+    monkeypatch.setattr(filters, "BLOCK", 100.0)
+    monkeypatch.setattr(filters, "LONG", 200.0)
+    assert detect_r_peaks(x.astype(np.float32), 250).tolist() == whole.tolist()
 
 
 @pytest.mark.parametrize("x", [np.zeros(5000), np.full(5000, 3.0), np.zeros(0), np.ones(1), make_lead(250)[0][:400]])

@@ -81,12 +81,28 @@ def test_sequences_of_a_batch_are_independent_in_evaluation(beats: tuple[torch.T
     torch.testing.assert_close(network(signal, rr)[2:3], network(signal[2:3], rr[2:3]), atol=1e-5, rtol=1e-4)
 
 
-def test_a_long_record_is_encoded_in_parts(
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_parts_of_a_gru_give_its_outputs_states_and_gradients(
+    bidirectional: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beat_sequence, "AT_ONCE", 3)
+    gru = torch.nn.GRU(4, 5, batch_first=True, bidirectional=bidirectional)
+    x, before = torch.randn(2, 10, 4, requires_grad=True), torch.randn(1 + bidirectional, 2, 5)
+    for state in (None, before):
+        expected, last = gru(x, state)
+        outputs = torch.empty_like(expected)
+        torch.testing.assert_close(beat_sequence.run_in_parts(gru, x, state, outputs), last)
+        torch.testing.assert_close(outputs, expected)
+        (gradient,), (of_gru,) = (torch.autograd.grad(y.square().sum(), x) for y in (outputs, expected))
+        torch.testing.assert_close(gradient, of_gru)
+
+
+def test_a_long_record_is_classified_in_parts(
     beats: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = make_network().eval()
     expected = network(*beats)
-    monkeypatch.setattr(beat_sequence, "ENCODE_AT_ONCE", 5)
+    monkeypatch.setattr(beat_sequence, "AT_ONCE", 5)
     torch.testing.assert_close(network(*beats), expected, atol=1e-5, rtol=1e-4)
 
 
