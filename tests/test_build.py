@@ -25,7 +25,9 @@ NEEDS_MORE = {
     ("protocol", "cross_database"),
     ("protocol", "all_records"),
     ("augmentation", "gan"),
+    ("augmentation", "synthetic"),
     ("augmentation/balance", "gan"),
+    ("augmentation/balance", "synthetic"),
 }
 GROUPS = ("model", "loss", "protocol", "augmentation", "augmentation/balance", "callbacks", "trainer")
 CASES = [(group, option) for group in GROUPS for option in options(CONF, group)]

@@ -150,7 +150,7 @@ class BeatSequence(Network):
             )
             del features, waveform  # those of a day of beats need much memory
             of_rhythm, of_shape = state or (None, None)
-            if self.training or rr.is_cuda or torch.compiler.is_exporting():
+            if self.training or rr.device.type != "cpu" or torch.compiler.is_exporting():
                 rhythm, of_rhythm = self.rhythm_gru(inputs[0], of_rhythm)
                 shape, of_shape = self.gru(inputs[1], of_shape)
                 return torch.cat([rhythm, shape], dim=2), (of_rhythm, of_shape)
