@@ -1,4 +1,8 @@
-"""Runs `train.py` and `synth.py`: in this process, or in a subprocess where signals and exit codes are tested."""
+"""Runs `train.py` and `synth.py`.
+
+`run` runs a program in this process. `start` runs it in a process that can be killed: a fork of a server that has
+imported PyTorch, which takes seconds. `run_subprocess` starts Python anew.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,18 @@ import functools
 import importlib
 import importlib.util
 import io
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
@@ -20,6 +31,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from ecg.config.installation import CONF
@@ -75,13 +87,32 @@ def with_values(program: str, *overrides: str) -> DictConfig:
     return cfg
 
 
-def run(program: str, *arguments: str) -> Ended:
-    """Runs a program in this process."""
-    start = importlib.import_module(f"ecg.programs.{program}").start
+@contextmanager
+def blank_figures() -> Iterator[None]:
+    """Replaces the figures of all reports. Drawing them takes longer than a small run."""
+
+    def blank(_: object) -> defaultdict[str, Figure]:
+        return defaultdict(Figure)
+
+    reports = "ecg.reports"
+    with (
+        patch(f"{reports}.classification_report.draw_figures", blank),
+        patch(f"{reports}.synthesis_report.draw_figures", blank),
+        patch(f"{reports}.leaderboard_report.draw_figures", blank),
+        patch(f"{reports}.leaderboard_report.draw_confusion_matrix", lambda _: Figure()),
+    ):
+        yield
+
+
+def run(program: str, *arguments: str, figures: bool = False) -> Ended:
+    """Runs a program in this process; the figures of its reports are blank without `figures`."""
+    program_start = importlib.import_module(f"ecg.programs.{program}").start
     out, err, code = io.StringIO(), io.StringIO(), 0
-    with redirect_stdout(out), redirect_stderr(err), patch.object(sys, "argv", [f"{program}.py", *arguments]):
+    replaced = nullcontext() if figures else blank_figures()
+    streams = redirect_stdout(out), redirect_stderr(err)
+    with replaced, streams[0], streams[1], patch.object(sys, "argv", [f"{program}.py", *arguments]):
         try:
-            start()
+            program_start()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
             if isinstance(end.code, str):
@@ -90,6 +121,66 @@ def run(program: str, *arguments: str) -> Ended:
             GlobalHydra.instance().clear()
             HydraConfig.instance().cfg = None
     return Ended(code, out.getvalue(), err.getvalue())
+
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["programs", "ecg.programs.train", "ecg.programs.synth", "ecg.classification", "ecg.synthesis"]
+)
+
+
+class Started:
+    """A program in a process of its own."""
+
+    def __init__(self, process: BaseProcess | subprocess.Popen[str], streams: Path) -> None:
+        self._process, self._streams = process, streams
+
+    def returncode(self) -> int | None:
+        """The exit status; None while the process runs."""
+        return self._process.poll() if isinstance(self._process, subprocess.Popen) else self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Sends a signal to the process."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float = 60) -> Ended:
+        """Waits until the process has ended."""
+        deadline = time.monotonic() + timeout
+        while (code := self.returncode()) is None:
+            assert time.monotonic() < deadline, "the program does not end"
+            time.sleep(0.01)
+        return Ended(code, *((self._streams / name).read_text() for name in ("stdout", "stderr")))
+
+
+def start(program: str, *arguments: str, python: bool = False) -> Started:
+    """Starts a program without figures in a fork; with `python`, as a user does it."""
+    streams = Path(tempfile.mkdtemp())
+    process: BaseProcess | subprocess.Popen[str]
+    if python:
+        with (streams / "stdout").open("w") as out, (streams / "stderr").open("w") as err:
+            call = command(program, *arguments)
+            process = subprocess.Popen(call, stdout=out, stderr=err, text=True, preexec_fn=_accept_interrupts)
+    else:
+        process = SERVER.Process(target=_run_forked, args=(program, arguments, streams), daemon=True)
+        process.start()
+    return Started(process, streams)
+
+
+def _accept_interrupts() -> None:
+    # A background job of a shell ignores SIGINT, and its children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _run_forked(program: str, arguments: tuple[str, ...], streams: Path) -> None:
+    """The work of a fork."""
+    for name in ("stdout", "stderr"):
+        with (streams / name).open("w") as file:
+            os.dup2(file.fileno(), getattr(sys, name).fileno())
+    _accept_interrupts()
+    sys.argv = [f"{program}.py", *arguments]
+    with blank_figures():
+        importlib.import_module(f"ecg.programs.{program}").start()
 
 
 def command(program: str, *arguments: str) -> list[str]:

@@ -8,8 +8,8 @@ import pickle
 import resource
 import shutil
 import signal
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from programs import TINY_SYNTH, TINY_TRAIN, command, folders, run, run_subprocess
+from programs import TINY_SYNTH, TINY_TRAIN, Started, folders, run, start
 
 import ecg.build
 from ecg.checkpoints import write_checkpoint
@@ -33,16 +33,13 @@ def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
     return content
 
 
-def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def wait_for(condition: Any, process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], process: Started, pause: float = 0.02) -> None:
+    """Waits for a condition while a program runs."""
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
+        assert process.returncode() is None, process.wait().stderr
+        time.sleep(pause)
 
 
 def epochs_done(folder: Path) -> int:
@@ -67,14 +64,14 @@ def test_a_killed_run_continues_to_the_same_weights(
     number: int, uninterrupted: Path, tmp_path: Path, cache_dir: Path
 ) -> None:
     folder, arguments = tmp_path / "run", [*EXACT, *folders(tmp_path, cache_dir)]
-    process = start(command("train", *arguments))
+    process = start("train", *arguments)
     wait_for(lambda: epochs_done(folder) >= 2, process)
     process.send_signal(number)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGTERM)
+    killed = process.wait()
+    assert killed.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 128 + signal.SIGTERM)
     assert epochs_done(folder) < 5
     if number == signal.SIGTERM:
-        assert f"Continue with resume={folder}" in errors
+        assert f"Continue with resume={folder}" in killed.stderr
         assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
         ended = run("train", *arguments)  # the same command, as a cluster repeats it
     else:
@@ -96,10 +93,10 @@ def test_a_killed_fit_of_a_generator_continues_to_the_same_weights(tmp_path: Pat
     tiny += ["protocol.classes=[N,V]", "protocol.keep={N: 0.05}", "synth.per_class={V: 40}"]
     tiny += [f"paths.cache_dir={cache_dir}"]
     assert run("synth", *tiny, f"hydra.run.dir={tmp_path}/expected").returncode == 0
-    process = start(command("synth", *tiny, f"hydra.run.dir={tmp_path}/killed"))
+    process = start("synth", *tiny, f"hydra.run.dir={tmp_path}/killed")
     wait_for(lambda: epochs_done(tmp_path / "killed") >= 1, process)
-    process.kill()
-    process.communicate(timeout=60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     ended = run("synth", f"resume={tmp_path}/killed", f"hydra.run.dir={tmp_path}/unused")
     assert ended.returncode == 0, ended.stderr
     expected, actual = (checkpoint(tmp_path / name)["state_dict"] for name in ("expected", "killed"))
@@ -114,15 +111,11 @@ def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_
     # Large checkpoints, and many of them.
     large = ["model.hidden=128", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1"]
     large += ["trainer.max_epochs=1000", "callbacks.patience=null", "logger=none"]
-    process = start(command("train", *TINY_TRAIN, *large, *folders(tmp_path, cache_dir)))
+    process = start("train", *TINY_TRAIN, *large, *folders(tmp_path, cache_dir))
     last, temporary = (folder / "checkpoints" / name for name in ("last.ckpt", ".last.ckpt.tmp"))
-    deadline = time.monotonic() + 120
-    while not (last.exists() and temporary.exists()):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.0005)
-    process.kill()
-    process.communicate(timeout=60)
+    wait_for(lambda: last.exists() and temporary.exists(), process, pause=0.0005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
     done = epochs_done(folder)
     assert done > 0
     extend(folder, done + 2)
@@ -132,26 +125,21 @@ def test_a_process_killed_while_writing_a_checkpoint_keeps_the_previous_one(tmp_
     assert not temporary.exists()
 
 
-def accept_interrupts() -> None:
-    # A background job of a shell ignores SIGINT, and its children inherit that.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
 def test_ctrl_c_exits_with_130_and_keeps_the_last_checkpoint(sweep: bool, tmp_path: Path, cache_dir: Path) -> None:
     folder = tmp_path / "sweep" / "0" if sweep else tmp_path / "run"
     long = ["trainer.max_epochs=500", "logger=none", "callbacks.patience=null", *folders(tmp_path, cache_dir)]
     jobs = ["-m", "seed=1,2", "hydra.sweep.subdir=${hydra:job.num}"] if sweep else []
-    process = start(command("train", *jobs, *TINY_TRAIN, *long), preexec_fn=accept_interrupts)
+    process = start("train", *jobs, *TINY_TRAIN, *long, python=not sweep)
     last = folder / "checkpoints" / "last.ckpt"
     wait_for(last.exists, process)
     process.send_signal(signal.SIGINT)
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    ended = process.wait()
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
     resume = f"sweep.resume={tmp_path}/sweep" if sweep else f"resume={folder}"
-    assert errors.count(f"Interrupted. Last checkpoint: {last}. Continue with {resume}\n") == 1
+    assert ended.stderr.count(f"Interrupted. Last checkpoint: {last}. Continue with {resume}\n") == 1
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert checkpoint(folder)["optimizer_states"]
     assert not (tmp_path / "sweep" / "1").exists()
@@ -180,12 +168,12 @@ def test_a_signal_outside_of_the_fit_is_recorded(
 @pytest.mark.parametrize("program", ["train", "synth"])
 def test_sigterm_before_the_fit_exits_with_143(program: str, tmp_path: Path, cache_dir: Path) -> None:
     long = ["data.n_patients=200", "data.minutes=30", "logger=none", f"paths.cache_dir={tmp_path}/cache"]
-    process = start(command(program, *long, f"hydra.run.dir={tmp_path}/run"))
+    process = start(program, *long, f"hydra.run.dir={tmp_path}/run", python=program == "synth")
     wait_for((tmp_path / "run" / "status.json").exists, process)
-    process.terminate()
-    errors = process.communicate(timeout=60)[1]
-    assert process.returncode == 143, errors
-    assert f"Continue with resume={tmp_path}/run" in errors
+    process.send_signal(signal.SIGTERM)
+    ended = process.wait()
+    assert ended.returncode == 143, ended.stderr
+    assert f"Continue with resume={tmp_path}/run" in ended.stderr
     assert json.loads((tmp_path / "run" / "status.json").read_text())["state"] == "interrupted"
 
 
@@ -258,12 +246,13 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, cache_dir: Pa
     folder = tmp_path / "run"
     before = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
     extend(folder, 3)
-
-    def limit_file_size() -> None:
-        # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    message = run_subprocess("train", f"resume={folder}", preexec_fn=limit_file_size).message
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        message = run("train", f"resume={folder}").message
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "File too large. Free space, or choose another folder with hydra.run.dir=FOLDER" in message
     assert str(folder) in message
     assert {path.name: path.read_bytes() for path in (folder / "checkpoints").glob("*.ckpt")} == before
@@ -277,10 +266,10 @@ def test_two_processes_prepare_the_same_beats_once(tmp_path: Path) -> None:
     both = []
     for name in ("a", "b"):
         overrides = [f"paths.cache_dir={tmp_path}/cache", f"hydra.run.dir={tmp_path}/{name}"]
-        both.append(start(command("train", *ONE_EPOCH, *overrides)))
+        both.append(start("train", *ONE_EPOCH, *overrides))
     for process in both:
-        _, errors = process.communicate(timeout=200)
-        assert process.returncode == 0, errors
+        ended = process.wait(timeout=200)
+        assert ended.returncode == 0, ended.stderr
     a, b = ((tmp_path / name / "metrics.json").read_bytes() for name in ("a", "b"))
     assert a == b
     assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1

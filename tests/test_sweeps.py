@@ -20,7 +20,8 @@ TOO_SHORT = ["data.before=0.7,0.02", "data.after=0.03"]  # beats that are too sh
 
 @pytest.mark.slow
 def test_a_sweep_over_networks_writes_a_run_folder_for_each(tmp_path: Path, cache_dir: Path) -> None:
-    ended = run("train", "-m", "model=cnn,cnn_lstm,cnn_lstm_attn", *ONE_EPOCH, *folders(tmp_path, cache_dir))
+    networks = ["-m", "model=cnn,cnn_lstm,cnn_lstm_attn"]
+    ended = run("train", *networks, *ONE_EPOCH, *folders(tmp_path, cache_dir), figures=True)
     assert ended.returncode == 0, ended.stderr
     names = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert [name.split("_none_simulated")[0] for name in names] == ["0_cnn", "1_cnn_lstm", "2_cnn_lstm_attn"]

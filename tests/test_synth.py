@@ -34,7 +34,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     overrides = [*TINY_SYNTH, *DATA, "logger=none", "generator=wgan_gp", "trainer.max_epochs=2", FEW]
     overrides += ["generator.embedding=normal_beats"]
     overrides += ["protocol.keep={N: 0.05, V: 0.3, Q: 0.5}"]
-    ended = run("synth", *overrides, *folders(tmp_path, cache_dir))
+    ended = run("synth", *overrides, *folders(tmp_path, cache_dir), figures=True)
     assert ended.returncode == 0, ended.stderr
     assert "S 40, F 3" in ended.stdout
     return tmp_path / "run"

@@ -31,7 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple
     """A run with W&B offline."""
     tmp_path = tmp_path_factory.mktemp("train")
     overrides = [*TINY_TRAIN, "prediction.logit_adjustment=true", "seed=0"]
-    ended = run("train", *overrides, *folders(tmp_path, cache_dir))
+    ended = run("train", *overrides, *folders(tmp_path, cache_dir), figures=True)
     assert ended.returncode == 0, ended.stderr
     return tmp_path / "run", ended
 
@@ -128,7 +128,7 @@ def test_beats_in_context_are_trained_without_validation_and_adapted_to_their_re
     context = ["experiment=in_context", "protocol=patient_kfold", "data.n_patients=12", "data.minutes=2"]
     adapted = ["prediction.recentre=-5", "prediction.vote=true", "prediction.shifts={V: 0.5}", "model.hidden=4"]
     small = ["trainer.max_epochs=2", "n_bootstrap=20", "logger=none", "trainer.accelerator=cpu"]
-    ended = run("train", *context, *adapted, *small, *folders(tmp_path, cache_dir))
+    ended = run("train", *context, *adapted, *small, *folders(tmp_path, cache_dir), figures=True)
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert "validation" not in metrics["subsets"]
@@ -237,7 +237,7 @@ def test_the_real_records_train(
     protocol: str, n_test: int, n_classes: int, real_data: Path, tmp_path: Path, cache_dir: Path
 ) -> None:
     overrides = [*REAL, f"protocol={protocol}", f"data.dir={real_data}/mitdb"]
-    ended = run("train", *overrides, *folders(tmp_path, cache_dir))
+    ended = run("train", *overrides, *folders(tmp_path, cache_dir), figures=True)
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["simulated"] is False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
+import programs
 import pytest
-from matplotlib.figure import Figure
 from reports_factories import (
     Page,
     make_classification_report,
@@ -14,7 +14,6 @@ from reports_factories import (
     make_synthesis_report,
 )
 
-from ecg.reports import classification_report, leaderboard_report, synthesis_report
 from ecg.reports.classification_report import write_classification_report
 from ecg.reports.leaderboard_report import write_leaderboard
 from ecg.reports.synthesis_report import write_synthesis_report
@@ -47,8 +46,7 @@ def leaderboard_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def blank_figures() -> Iterator[None]:
     """Replaces the figures, for tests of text and tables."""
-    for module in (classification_report, synthesis_report, leaderboard_report):
-        monkeypatch.setattr(module, "draw_figures", lambda _: defaultdict(Figure))
-    monkeypatch.setattr(leaderboard_report, "draw_confusion_matrix", lambda _: Figure())
+    with programs.blank_figures():
+        yield
