@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ os.environ.pop("WANDB_API_KEY", None)
 
 import hypothesis
 import pytest
+from filelock import FileLock
+from typer.testing import CliRunner
+
+from ecg.cli import app
 
 hypothesis.settings.register_profile("tests", database=None, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("tests")
@@ -53,12 +57,34 @@ def no_outside_writes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of prepared beats, shared by all tests and all test processes."""
+def shared_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all tests and all test processes."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "prepared-beats"
+    return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+
+@pytest.fixture(scope="session")
+def cache_dir(shared_dir: Path) -> Path:
+    """A folder of prepared beats, shared by all tests and all test processes."""
+    folder = shared_dir / "prepared-beats"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def released_onnx(shared_dir: Path) -> Callable[..., Path]:
+    """Returns the file of `ecg export inter_patient FILE` with some options, which all test processes share."""
+
+    def export(*options: str) -> Path:
+        path = shared_dir / f"inter_patient{''.join(options)}.onnx"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                ended = CliRunner().invoke(app, ["export", "inter_patient", str(path), *options])
+                assert ended.exit_code == 0, ended.output
+                assert ("simulated beats" in ended.output) == ("--int8" in options)
+        return path
+
+    return export
 
 
 @pytest.fixture(scope="session")

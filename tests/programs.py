@@ -13,6 +13,7 @@ import importlib.util
 import io
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def _composed_choices(program: str, *choices: str) -> DictConfig:
 def with_values(program: str, *overrides: str) -> DictConfig:
     """As `composed`, but composes each combination of options once. The other overrides are applied to a copy."""
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    choices = [override for override in overrides if override.partition("=")[0] in groups]
+    choices = [override for override in overrides if re.split("[=/]", override)[0] in groups]
     cfg = copy.deepcopy(_composed_choices(program, *choices))
     for override in OverridesParser.create().parse_overrides([o for o in overrides if o not in choices]):
         OmegaConf.update(cfg, override.key_or_group, override.value())

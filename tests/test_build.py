@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
-from programs import CONF, TINY_DATA, TINY_SYNTH, composed
+from programs import CONF, TINY_DATA, TINY_SYNTH, composed, with_values
 
 from ecg import build, resources
 from ecg.classification import predict_logits
@@ -36,7 +36,7 @@ CASES = [(group, option) for group in GROUPS for option in options(CONF, group)]
 def tiny(program: str, cache_dir: Path, *overrides: str) -> DictConfig:
     small = [*TINY_DATA, "logger=none", f"paths.cache_dir={cache_dir}", "trainer.enable_progress_bar=false"]
     small += ["model.hidden=8"] if program == "train" else TINY_SYNTH
-    return composed(program, *small, *overrides)
+    return with_values(program, *small, *overrides)
 
 
 def make_run(folder: Path) -> Run:

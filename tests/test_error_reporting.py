@@ -13,7 +13,7 @@ import pytest
 import torch
 import wfdb
 from omegaconf import OmegaConf
-from programs import TINY_TRAIN, folders, run, run_subprocess
+from programs import TINY_TRAIN, folders, run
 
 import ecg.build
 from ecg.error_reporting import signals_as_exits
@@ -65,10 +65,9 @@ def test_a_damaged_own_record_is_one_message(tmp_path: Path) -> None:
     assert "a.dat is truncated" in run("train", *own, f"paths.cache_dir={tmp_path}/cache").message
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("CUDA_VISIBLE_DEVICES", "") != "", reason="this machine may have a GPU")
 def test_hardware_that_is_not_available_leaves_no_files(tmp_path: Path) -> None:
-    ended = run_subprocess("train", *TINY_TRAIN, "trainer.accelerator=mps", f"hydra.run.dir={tmp_path}/run")
+    ended = run("train", *TINY_TRAIN, "trainer.accelerator=mps", f"hydra.run.dir={tmp_path}/run")
     assert "trainer.accelerator=mps is not available on this machine" in ended.message
     assert ended.stdout == ""
     assert not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]

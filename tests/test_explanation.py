@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs import composed
+from programs import with_values
 from typer.testing import CliRunner
 from wfdb_factories import error_message, write_recording
 
@@ -25,7 +25,7 @@ CONTEXT = ["data.context=3", "data.features=rhythm_and_shape", "data.leads=2", "
 
 def make_file(folder: Path, *overrides: str) -> Path:
     """The model file of a classifier with random weights."""
-    cfg = composed("train", "model.hidden=8", "logger=none", *overrides)
+    cfg = with_values("train", "model.hidden=8", "logger=none", *overrides)
     torch.manual_seed(0)
     network = build.network(cfg, build.window(cfg), cfg.protocol.classes)
     write_model_file(folder / "m.safetensors", "classifier", cfg, network.state_dict(), {})

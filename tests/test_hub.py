@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import READ_TOKEN, SIGNATURE, TOKEN, Hub, run_hub
-from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, composed, folders, run
+from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, folders, run, with_values
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message, write_recording
 
@@ -59,7 +59,7 @@ def other_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_file(path: Path, classes: str) -> Path:
     """The model file of a classifier with random weights."""
-    cfg = composed("train", "model=cnn", "model.hidden=8", "logger=none", f"protocol.classes=[{classes}]")
+    cfg = with_values("train", "model=cnn", "model.hidden=8", "logger=none", f"protocol.classes=[{classes}]")
     torch.manual_seed(0)
     network = build.network(cfg, build.window(cfg), cfg.protocol.classes)
     write_model_file(path, "classifier", cfg, network.state_dict(), {})

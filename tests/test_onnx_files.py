@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +37,9 @@ from ecg.onnx_files import COMPARED, read_onnx, write_onnx
 from ecg.prediction import load_classifier
 
 SMALL = ["model.hidden=8", "logger=none"]
+SINGLE = ["model=cnn", "data.before=0.2", "data.after=0.3"]
 CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "protocol.classes=[N,S,V,F]"]
-KAGGLE = [*SMALL, "model=cnn", "data.window=kaggle"]
+KAGGLE = ["model=cnn_lstm", "data.window=kaggle", "prediction.shifts={V: 0.5}"]
 SOURCE = Simulated(name="simulated", records=None, n_patients=3, minutes=1, seed=1)
 
 
@@ -56,7 +59,7 @@ class Fitted:
         return self.signal[index].unflatten(0, shape), self.features[index].unflatten(0, shape)
 
 
-def fitted(*overrides: str) -> Fitted:
+def fitted(*overrides: str, steps: int = 60) -> Fitted:
     cfg = composed("train", *overrides)
     window = build.window(cfg)
     torch.manual_seed(0)
@@ -67,7 +70,7 @@ def fitted(*overrides: str) -> Fitted:
     label = torch.from_numpy(np.concatenate([each.label for each in beats])) % len(cfg.protocol.classes)
     weight = 1 / torch.bincount(label, minlength=len(cfg.protocol.classes)).clamp(min=1)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(60):
+    for _ in range(steps):
         inputs = (signal[None], features[None]) if cfg.data.context else (signal, features)
         loss = torch.nn.functional.cross_entropy(network(*inputs).flatten(0, -2), label, weight)
         optimizer.zero_grad()
@@ -85,13 +88,29 @@ def metadata_of(path: Path) -> dict[str, str]:
     return metadata
 
 
+Exported = Callable[..., tuple[Fitted, Path]]
+
+
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Returns a small model and its ONNX file. An export takes seconds, so there is one for each configuration."""
+
+    @cache
+    def export_once(*overrides: str) -> tuple[Fitted, Path]:
+        context = any(override.startswith("data.context") for override in overrides)
+        model, path = fitted(*SMALL, *overrides, steps=20 if context else 60), tmp_path_factory.mktemp("m") / "m.onnx"
+        before = {name: value.clone() for name, value in model.network.state_dict().items()}
+        assert write_onnx(model.network, model.cfg, model.window, path) is None
+        torch.testing.assert_close(model.network.state_dict(), before, rtol=0, atol=0)
+        return model, path
+
+    return export_once
+
+
+@pytest.fixture(scope="module")
+def released(released_onnx: Callable[..., Path]) -> Path:
     """The released model as an ONNX file."""
-    path = tmp_path_factory.mktemp("released") / "m.onnx"
-    ended = export("inter_patient", path)
-    assert ended.exit_code == 0, ended.output
-    return path
+    return released_onnx()
 
 
 # Each case is exported after training steps and exports in the same process, which influenced earlier exports.
@@ -99,18 +118,17 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["model=cnn"],
-        ["model=cnn_lstm"],
-        ["model=cnn_lstm_attn", "data.window=kaggle"],
+        SINGLE,
+        KAGGLE,
+        ["model=cnn_lstm_attn"],
         ["model=cnn", *CONTEXT],
         ["model=cnn_lstm", *CONTEXT, "data.causal=true"],
     ],
 )
-def test_an_onnx_file_computes_the_same_logits_for_any_number_of_beats(overrides: list[str], tmp_path: Path) -> None:
-    model, path = fitted(*SMALL, *overrides), tmp_path / "m.onnx"
-    before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    write_onnx(model.network, model.cfg, model.window, path)
-    torch.testing.assert_close(model.network.state_dict(), before, rtol=0, atol=0)
+def test_an_onnx_file_computes_the_same_logits_for_any_number_of_beats(
+    overrides: list[str], exported: Exported
+) -> None:
+    model, path = exported(*overrides)
     stored, logits = read_onnx(path)
     assert stored.model == model.cfg.model
     shapes = [(1,), (2,), (49,), (400,), (2000,)]
@@ -128,9 +146,8 @@ def test_an_onnx_file_computes_the_same_logits_for_any_number_of_beats(overrides
 
 
 @pytest.mark.slow
-def test_the_metadata_describe_the_inputs_and_nothing_of_the_machine(tmp_path: Path) -> None:
-    model, path = fitted(*SMALL, "model=cnn", "data.before=0.2", "data.after=0.3"), tmp_path / "m.onnx"
-    assert write_onnx(model.network, model.cfg, model.window, path) is None
+def test_the_metadata_describe_the_inputs_and_nothing_of_the_machine(exported: Exported) -> None:
+    model, path = exported(*SINGLE)
     metadata = metadata_of(path)
     values = {key: json.loads(metadata[key]) for key in ("classes", "window", "features", "channels", "prediction")}
     assert values["classes"] == list(model.cfg.protocol.classes)
@@ -146,7 +163,7 @@ def test_the_metadata_describe_the_inputs_and_nothing_of_the_machine(tmp_path: P
 
 @pytest.mark.slow
 def test_int8_weights_are_smaller_and_their_effect_is_stated(tmp_path: Path) -> None:
-    model, path = fitted("logger=none", "model=cnn", "data.window=kaggle"), tmp_path / "m.onnx"
+    model, path = fitted("logger=none", "model=cnn", "data.window=kaggle", steps=20), tmp_path / "m.onnx"
     effect = write_onnx(model.network, model.cfg, model.window, path, int8=True)
     assert effect is not None
     assert path.stat().st_size < 0.4 * effect.float32_bytes
@@ -162,17 +179,15 @@ def test_int8_weights_are_smaller_and_their_effect_is_stated(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_released_model_is_exported_by_its_name(released: Path, tmp_path: Path) -> None:
+def test_a_released_model_is_exported_by_its_name(released_onnx: Callable[..., Path]) -> None:
+    released, int8 = released_onnx(), released_onnx("--int8")
     recording = SOURCE.read(SOURCE.record_names()[0], load_classifier("inter_patient").window)
     expected = load_classifier("inter_patient").predict_recording(recording)
-    ended = export("inter_patient", tmp_path / "m8.onnx", "--int8")
-    assert ended.exit_code == 0, ended.output
-    assert "simulated beats" in ended.output
-    for path, tolerance in ((released, 1e-4), (tmp_path / "m8.onnx", 0.1)):
+    for path, tolerance in ((released, 1e-4), (int8, 0.1)):
         table = load_classifier(path).predict_recording(recording)
         np.testing.assert_allclose(table.filter(like="p_"), expected.filter(like="p_"), atol=tolerance)
-        assert (table["class"] == expected["class"]).mean() > (0.97 if path.name == "m8.onnx" else 0.9999)
-    assert (tmp_path / "m8.onnx").stat().st_size < 0.4 * released.stat().st_size
+        assert (table["class"] == expected["class"]).mean() > (0.97 if path == int8 else 0.9999)
+    assert int8.stat().st_size < 0.4 * released.stat().st_size
 
 
 @pytest.mark.slow
@@ -210,11 +225,9 @@ def test_what_cannot_be_exported_gives_one_sentence(
 
 
 @pytest.fixture(scope="module")
-def kaggle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Path]:
+def kaggle(exported: Exported) -> tuple[Fitted, Path]:
     """A model of single beats of the window kaggle, and its ONNX file."""
-    model, path = fitted(*KAGGLE, "prediction.shifts={V: 0.5}"), tmp_path_factory.mktemp("kaggle") / "m.onnx"
-    write_onnx(model.network, model.cfg, model.window, path)
-    return model, path
+    return exported(*KAGGLE)
 
 
 def run_example(path: Path, recording: Recording, folder: Path) -> list[list[str]]:

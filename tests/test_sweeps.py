@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from programs import CONF, TINY_TRAIN, folders, run, run_subprocess
+from programs import CONF, TINY_TRAIN, folders, run
 
 from ecg.config.help_text import options
 
@@ -68,7 +68,7 @@ def test_the_folds_of_a_sweep_are_one_test_set(tmp_path: Path, cache_dir: Path) 
     "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]]
 )
 def test_jobs_run_in_parallel(launcher: list[str], tmp_path: Path, cache_dir: Path) -> None:
-    ended = run_subprocess("train", "-m", *ONE_EPOCH, "seed=1,2", *launcher, *folders(tmp_path, cache_dir))
+    ended = run("train", "-m", *ONE_EPOCH, "seed=1,2", *launcher, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     assert pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")["seeds"].tolist() == [2]
     commands = [json.loads(path.read_text())["command"] for path in tmp_path.glob("sweep/*/provenance.json")]
@@ -79,7 +79,7 @@ def test_jobs_run_in_parallel(launcher: list[str], tmp_path: Path, cache_dir: Pa
 def test_a_job_on_two_devices_runs_in_a_subprocess(tmp_path: Path, cache_dir: Path) -> None:
     two = ["trainer=ddp", "trainer.devices=2", "data.before=0.01,0.2", "data.after=0.1"]
     two += ["augmentation.beats=unused"]  # refused outside a sweep
-    ended = run_subprocess("train", "-m", *ONE_EPOCH, *two, *folders(tmp_path, cache_dir))
+    ended = run("train", "-m", *ONE_EPOCH, *two, *folders(tmp_path, cache_dir))
     assert ended.returncode == 1, ended.stderr  # the beats of the first job are too short
     assert "Traceback" not in ended.stderr, ended.stderr
     assert ended.stdout.count("Launching") == 1

@@ -286,9 +286,9 @@ def test_every_experiment_is_a_valid_configuration(path: Path) -> None:
 
 def test_only_what_needs_no_validation_beats_is_possible_without_them() -> None:
     for override in ("prediction.logit_adjustment=true", "prediction.temperature=null"):
-        check_train(composed("train", override))
+        check_train(with_values("train", override))
         with pytest.raises(UserError, match=r"chosen on validation beats, and protocol\.validation_fraction is 0"):
-            check_train(composed("train", override, "protocol.validation_fraction=0"))
+            check_train(with_values("train", override, "protocol.validation_fraction=0"))
 
 
 @pytest.mark.parametrize(
@@ -312,4 +312,4 @@ def test_only_what_needs_no_validation_beats_is_possible_without_them() -> None:
 )
 def test_settings_that_do_not_go_together_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_train(composed("train", *overrides))
+        check_train(with_values("train", *overrides))
