@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ os.environ.pop("WANDB_API_KEY", None)
 import hypothesis
 import pytest
 from filelock import FileLock
+from programs import folders, run
 from typer.testing import CliRunner
 
 from ecg.cli import app
@@ -69,6 +71,27 @@ def cache_dir(shared_dir: Path) -> Path:
     folder = shared_dir / "prepared-beats"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(shared_dir: Path, cache_dir: Path) -> Callable[..., Path]:
+    """Returns the folder of a finished run of a program, which all test processes share: a test changes a copy.
+
+    The file `output` next to the folder holds what the program printed.
+    """
+
+    def run_once(program: str, *overrides: str, figures: bool = False) -> Path:
+        name = sha256(" ".join([program, *overrides]).encode()).hexdigest()[:16]
+        folder = shared_dir / "runs" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not (folder / "output").exists():
+                ended = run(program, *overrides, *folders(folder, cache_dir), figures=figures)
+                assert ended.returncode == 0, ended.stderr
+                (folder / "output").write_text(ended.stdout)
+        return folder / "run"
+
+    return run_once
 
 
 @pytest.fixture(scope="session")

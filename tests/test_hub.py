@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hub_server import READ_TOKEN, SIGNATURE, TOKEN, Hub, run_hub
-from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, folders, run, with_values
+from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, with_values
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message, write_recording
 
@@ -355,17 +355,16 @@ def test_recordings_are_annotated_in_parallel_with_a_model_of_the_hub(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", ["train", "synth"])
-def test_a_pushed_run_is_the_model_of_the_run(program: str, hub: Hub, tmp_path: Path, cache_dir: Path) -> None:
+def test_a_pushed_run_is_the_model_of_the_run(program: str, hub: Hub, finished_run: Callable[..., Path]) -> None:
     tiny = {"train": TINY_TRAIN, "synth": [*TINY_SYNTH, *TINY_DATA, "data.window=kaggle", "trainer.max_epochs=1"]}
-    ended = run(program, *tiny[program], "logger=none", *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    push(tmp_path / "run", "user/beats")
-    assert str(tmp_path).encode() not in b"".join(hub.repositories["user/beats"].files.values())
+    folder = finished_run(program, *tiny[program], "logger=none")
+    push(folder, "user/beats")
+    assert str(folder.parent).encode() not in b"".join(hub.repositories["user/beats"].files.values())
     if program == "train":
-        tables = [ecg.load(m).predict(RECORDING.signal, RECORDING.sfreq) for m in (tmp_path / "run", "hf://user/beats")]
+        tables = [ecg.load(m).predict(RECORDING.signal, RECORDING.sfreq) for m in (folder, "hf://user/beats")]
         assert tables[0].equals(tables[1])
         return
-    beats = [ecg.sample("F", 5, model=model) for model in (tmp_path / "run", "hf://user/beats")]
+    beats = [ecg.sample("F", 5, model=model) for model in (folder, "hf://user/beats")]
     # The file holds float16: some beats are rounded to a neighbouring ADC step.
     assert np.median(np.abs(beats[0] - beats[1])) < 0.01
     card = hub.repositories["user/beats"].files["README.md"].decode()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, folders, run
+from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN
 from safetensors.torch import load, save
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message
@@ -27,31 +27,27 @@ from ecg.pretrained import model_card, released_models
 
 
 @pytest.fixture(scope="module")
-def classifier_file(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
-    tmp_path = tmp_path_factory.mktemp("classifier")
-    ended = run("train", *TINY_TRAIN, "logger=none", *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    return exported(tmp_path)
+def classifier_run(finished_run: Callable[..., Path]) -> Path:
+    return finished_run("train", *TINY_TRAIN, "logger=none")
 
 
 @pytest.fixture(scope="module")
-def generator_file(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
-    tmp_path = tmp_path_factory.mktemp("generator")
-    ended = run(
-        "synth",
-        *TINY_SYNTH,
-        *TINY_DATA,
-        "data.window=kaggle",
-        "trainer.max_epochs=1",
-        "logger=none",
-        *folders(tmp_path, cache_dir),
-    )
-    assert ended.returncode == 0, ended.stderr
-    return exported(tmp_path)
+def classifier_file(classifier_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(classifier_run, tmp_path_factory.mktemp("classifier"))
 
 
-def exported(folder: Path) -> Path:
-    ended = ecg_command("export", folder / "run", folder / "model.safetensors")
+@pytest.fixture(scope="module")
+def generator_run(finished_run: Callable[..., Path]) -> Path:
+    return finished_run("synth", *TINY_SYNTH, *TINY_DATA, "data.window=kaggle", "trainer.max_epochs=1", "logger=none")
+
+
+@pytest.fixture(scope="module")
+def generator_file(generator_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(generator_run, tmp_path_factory.mktemp("generator"))
+
+
+def exported(run_folder: Path, folder: Path) -> Path:
+    ended = ecg_command("export", run_folder, folder / "model.safetensors")
     assert ended.exit_code == 0, ended.output
     return folder / "model.safetensors"
 
@@ -71,22 +67,22 @@ def changed(path: Path, folder: Path, change: Callable[[dict[str, str], dict[str
 
 
 @pytest.mark.slow
-def test_the_file_of_a_classifier_predicts_what_its_run_predicts(classifier_file: Path) -> None:
+def test_the_file_of_a_classifier_predicts_what_its_run_predicts(classifier_file: Path, classifier_run: Path) -> None:
     signal = np.random.default_rng(0).normal(size=(1, 6000)).cumsum(axis=1)
     signal[0, 100::300] += 60
-    tables = [
-        ecg.load(model).predict(signal, 360, ["MLII"]) for model in (classifier_file, classifier_file.parent / "run")
-    ]
+    tables = [ecg.load(model).predict(signal, 360, ["MLII"]) for model in (classifier_file, classifier_run)]
     assert len(tables[0]) > 10
-    assert str(classifier_file.parent).encode() not in classifier_file.read_bytes()
+    assert str(classifier_run.parent).encode() not in classifier_file.read_bytes()
     assert tables[0].equals(tables[1])
 
 
 @pytest.mark.slow
-def test_the_file_of_a_generator_draws_what_its_run_draws(generator_file: Path, tmp_path: Path) -> None:
+def test_the_file_of_a_generator_draws_what_its_run_draws(
+    generator_file: Path, generator_run: Path, tmp_path: Path
+) -> None:
     of_file, of_run, other = (
         ecg.sample("F", 5, model=model, seed=seed)
-        for model, seed in ((generator_file, 1), (generator_file.parent / "run", 1), (generator_file, 2))
+        for model, seed in ((generator_file, 1), (generator_run, 1), (generator_file, 2))
     )
     assert of_file.shape == (5, 1, 187)
     # The file holds float16: some beats are rounded to a neighbouring ADC step.

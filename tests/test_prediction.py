@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import wfdb
-from programs import ROOT, TINY_TRAIN, folders, run
+from programs import ROOT, TINY_TRAIN
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message, write_recording
 
@@ -32,12 +32,9 @@ CONTEXT = ["data.context=5", "data.features=rhythm_and_shape", "data.leads=2", "
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+def fitted(finished_run: Callable[..., Path]) -> Path:
     """A run of beats in context with two leads."""
-    tmp_path = tmp_path_factory.mktemp("train")
-    ended = run("train", *TINY_TRAIN, *CONTEXT, "logger=none", "prediction.vote=true", *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    return tmp_path / "run"
+    return finished_run("train", *TINY_TRAIN, *CONTEXT, "logger=none", "prediction.vote=true")
 
 
 @pytest.fixture(scope="module")

@@ -50,12 +50,9 @@ def epochs_done(folder: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+def uninterrupted(finished_run: Callable[..., Path]) -> Path:
     """Run folder of a run without interruption."""
-    tmp_path = tmp_path_factory.mktemp("uninterrupted")
-    ended = run("train", *EXACT, *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    return tmp_path / "run"
+    return finished_run("train", *EXACT)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import torch
 import yaml
 from mutations import N_MUTATIONS, read_mutated
 from omegaconf import OmegaConf
-from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, folders, run
+from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, run
 
 from ecg.checkpoints import read_checkpoint
 from ecg.comparison.console import print_leaderboard
@@ -37,23 +37,17 @@ CHOICES = dict.fromkeys(("model", "data", "augmentation", "protocol", "loss"), "
 
 
 @pytest.fixture(scope="module")
-def train_run(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+def train_run(finished_run: Callable[..., Path]) -> Path:
     """A run folder of train.py, of which every path was given as an absolute path."""
-    tmp_path = tmp_path_factory.mktemp("train")
-    ended = run("train", *TINY_TRAIN, "logger=csv", *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    return tmp_path / "run"
+    return finished_run("train", *TINY_TRAIN, "logger=csv")
 
 
 @pytest.fixture(scope="module")
-def synth_run(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+def synth_run(finished_run: Callable[..., Path]) -> Path:
     """A run folder of synth.py."""
-    tmp_path = tmp_path_factory.mktemp("synth")
     small = ["data.n_patients=12", "data.minutes=2", "generator=wgan_gp", "trainer.max_epochs=1", "logger=none"]
     small += ["protocol.classes=[N,V]", "protocol.keep={N: 0.05}", "synth.per_class={V: 40}"]
-    ended = run("synth", *TINY_SYNTH, *small, *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    return tmp_path / "run"
+    return finished_run("synth", *TINY_SYNTH, *small)
 
 
 # -- damage -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from programs import TINY_TRAIN, folders, run
+from programs import TINY_TRAIN
 from wfdb_factories import error_message
 
 from ecg.data.aami import labels_from_symbols
@@ -27,11 +27,8 @@ CAUSAL += ["data.causal=true", "protocol.classes=[N,S,V,F]"]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> BeatClassifier:
-    tmp_path = tmp_path_factory.mktemp("train")
-    ended = run("train", *TINY_TRAIN, *CAUSAL, "logger=none", *folders(tmp_path, cache_dir))
-    assert ended.returncode == 0, ended.stderr
-    classifier = load_classifier(tmp_path / "run")
+def model(finished_run: Callable[..., Path]) -> BeatClassifier:
+    classifier = load_classifier(finished_run("train", *TINY_TRAIN, *CAUSAL, "logger=none"))
     return replace(classifier, shifts={"V": 0.5}, temperature=1.5)
 
 

@@ -13,7 +13,7 @@ import torch
 from comparison_factories import make_run
 from factories import make_recording
 from model_factories import make_signals
-from programs import ROOT, composed, load_module
+from programs import ROOT, load_module, with_values
 
 from ecg.config.checks import check_train
 from ecg.data.aami import labels_from_symbols
@@ -131,9 +131,9 @@ def test_the_augmentations_of_a_regime_are_valid_configurations(regime: str, tmp
     assert "gan_unseen" not in study.arms(settings, tmp_path, None)
     arms = study.arms(settings, tmp_path, tmp_path)
     for overrides in arms.values():
-        check_train(composed("train", *settings.base, *overrides))
+        check_train(with_values("train", *settings.base, *overrides))
     if settings.folds:
-        check_train(composed("train", *settings.folds[0], "augmentation=fusion", "protocol.fold=1"))
+        check_train(with_values("train", *settings.folds[0], "augmentation=fusion", "protocol.fold=1"))
 
 
 def test_the_chosen_amount_has_the_largest_mean_score_of_both_methods(
@@ -224,7 +224,7 @@ def test_the_noise_of_training_and_test_are_two_halves(real_noise: Path, tmp_pat
 
 def test_the_trainings_are_valid_configurations(tmp_path: Path) -> None:
     study = load_module(ROOT / "studies" / "noise.py")
-    without, with_noise = (composed("train", *overrides) for overrides in study.trainings(tmp_path).values())
+    without, with_noise = (with_values("train", *overrides) for overrides in study.trainings(tmp_path).values())
     for cfg in (without, with_noise):
         check_train(cfg)
     assert without.augmentation.transforms.recorded_noise.snr is None

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from programs import TINY_TRAIN, Ended, folders, run
+from programs import TINY_TRAIN, folders, run
 
 from ecg import build
 from ecg.augmentation.insertion import waveforms
@@ -27,17 +28,14 @@ from ecg.data.window import CenteredWindow
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> tuple[Path, Ended]:
-    """A run with W&B offline."""
-    tmp_path = tmp_path_factory.mktemp("train")
-    overrides = [*TINY_TRAIN, "prediction.logit_adjustment=true", "seed=0"]
-    ended = run("train", *overrides, *folders(tmp_path, cache_dir), figures=True)
-    assert ended.returncode == 0, ended.stderr
-    return tmp_path / "run", ended
+def finished(finished_run: Callable[..., Path]) -> tuple[Path, str]:
+    """Folder and output of a run with W&B offline."""
+    folder = finished_run("train", *TINY_TRAIN, "prediction.logit_adjustment=true", "seed=0", figures=True)
+    return folder, (folder.parent / "output").read_text()
 
 
-def test_the_run_folder_is_complete(finished: tuple[Path, Ended]) -> None:
-    folder, ended = finished
+def test_the_run_folder_is_complete(finished: tuple[Path, str]) -> None:
+    folder, stdout = finished
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config["model"]["hidden"] == 8
     assert config["data"]["window"] == "centered"
@@ -50,13 +48,13 @@ def test_the_run_folder_is_complete(finished: tuple[Path, Ended]) -> None:
     assert provenance["packages"]["torch"] == version("torch")
     for name in ("report.html", "metrics.json", "predictions.npz", "checkpoints/best.ckpt"):
         assert (folder / name).stat().st_size > 0
-        assert str(folder / name) in ended.stdout
+        assert str(folder / name) in stdout
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_metrics_match_the_predictions(finished: tuple[Path, Ended]) -> None:
+def test_metrics_match_the_predictions(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     metrics = json.loads((folder / "metrics.json").read_text())
     with np.load(folder / "predictions.npz", allow_pickle=False) as file:
@@ -75,13 +73,13 @@ def test_metrics_match_the_predictions(finished: tuple[Path, Ended]) -> None:
     np.testing.assert_allclose(predictions["probability"].sum(axis=1), 1, atol=1e-5)
 
 
-def test_every_output_states_that_the_recordings_are_simulated(finished: tuple[Path, Ended]) -> None:
-    folder, ended = finished
-    assert "Simulated recordings" in ended.stdout
+def test_every_output_states_that_the_recordings_are_simulated(finished: tuple[Path, str]) -> None:
+    folder, stdout = finished
+    assert "Simulated recordings" in stdout
     assert "Simulated recordings" in (folder / "report.html").read_text()
 
 
-def test_the_w_and_b_run_holds_scores_and_figures(finished: tuple[Path, Ended]) -> None:
+def test_the_w_and_b_run_holds_scores_and_figures(finished: tuple[Path, str]) -> None:
     (offline,) = (finished[0] / "wandb").glob("offline-run-*")
     inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(offline)]
     records = subprocess.run(inspect, capture_output=True, text=True, check=True, timeout=60).stdout
@@ -89,7 +87,7 @@ def test_the_w_and_b_run_holds_scores_and_figures(finished: tuple[Path, Ended]) 
         assert name in records, name
 
 
-def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, Ended]) -> None:
+def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     cfg = load_config(folder, TrainConfig)
     data = build.classification_data(cfg)
@@ -105,7 +103,7 @@ def test_the_best_checkpoint_repeats_the_predictions(finished: tuple[Path, Ended
 
 @pytest.mark.slow
 def test_a_fitted_classifier_is_evaluated_again_with_other_settings_of_prediction(
-    finished: tuple[Path, Ended], tmp_path: Path, cache_dir: Path
+    finished: tuple[Path, str], tmp_path: Path, cache_dir: Path
 ) -> None:
     fitted, overrides = finished[0], [*TINY_TRAIN, "seed=0", "logger=none", f"checkpoint={finished[0]}"]
     again = ["prediction.logit_adjustment=true", "prediction.temperature=2.0"]
@@ -180,7 +178,7 @@ def test_added_beats_are_reported(tmp_path: Path, cache_dir: Path) -> None:
 
 @pytest.mark.slow
 def test_a_synthetic_set_is_recorded_in_the_provenance(
-    finished: tuple[Path, Ended], tmp_path: Path, cache_dir: Path
+    finished: tuple[Path, str], tmp_path: Path, cache_dir: Path
 ) -> None:
     beats = synthetic_set_of(finished[0], tmp_path / "set")
     overrides = [*TINY_TRAIN, "augmentation=gan", f"augmentation.beats={beats}", "logger=none", "trainer.max_epochs=1"]
