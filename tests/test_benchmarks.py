@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from programs import ROOT, load_module, run
@@ -19,7 +20,8 @@ def test_every_benchmark_runs_in_tiny_mode(
     monkeypatch.syspath_prepend(str(path.parent))
     benchmark = load_module(path)
     if path.stem == "busy":  # starts train.py twice; here in this process
-        monkeypatch.setattr(benchmark.subprocess, "run", run_in_this_process)
+        replaced = SimpleNamespace(run=run_in_this_process, Popen=benchmark.subprocess.Popen)
+        monkeypatch.setattr(benchmark, "subprocess", replaced)
     benchmark.main(["--tiny"])
     assert capsys.readouterr().out.strip()
 

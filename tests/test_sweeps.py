@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
+from joblib.externals.loky import get_reusable_executor
 from omegaconf import OmegaConf
 from programs import CONF, TINY_TRAIN, folders, run
 
@@ -20,8 +21,7 @@ TOO_SHORT = ["data.before=0.7,0.02", "data.after=0.03"]  # beats that are too sh
 
 @pytest.mark.slow
 def test_a_sweep_over_networks_writes_a_run_folder_for_each(tmp_path: Path, cache_dir: Path) -> None:
-    networks = ["-m", "model=cnn,cnn_lstm,cnn_lstm_attn"]
-    ended = run("train", *networks, *ONE_EPOCH, *folders(tmp_path, cache_dir), figures=True)
+    ended = run("train", "-m", "model=cnn,cnn_lstm,cnn_lstm_attn", *ONE_EPOCH, *folders(tmp_path, cache_dir))
     assert ended.returncode == 0, ended.stderr
     names = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
     assert [name.split("_none_simulated")[0] for name in names] == ["0_cnn", "1_cnn_lstm", "2_cnn_lstm_attn"]
@@ -65,13 +65,17 @@ def test_the_folds_of_a_sweep_are_one_test_set(tmp_path: Path, cache_dir: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "launcher", [["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], ["hydra/launcher=submitit_local"]]
+    ("launcher", "n_jobs"),
+    [(["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 2), (["hydra/launcher=submitit_local"], 1)],
 )
-def test_jobs_run_in_parallel(launcher: list[str], tmp_path: Path, cache_dir: Path) -> None:
-    ended = run("train", "-m", *ONE_EPOCH, "seed=1,2", *launcher, *folders(tmp_path, cache_dir))
+def test_jobs_run_in_processes_of_their_own(launcher: list[str], n_jobs: int, tmp_path: Path, cache_dir: Path) -> None:
+    seeds = "seed=1,2" if n_jobs == 2 else "seed=1"
+    ended = run("train", "-m", *ONE_EPOCH, seeds, *launcher, *folders(tmp_path, cache_dir))
+    get_reusable_executor().shutdown()  # the processes of joblib wait for further jobs
     assert ended.returncode == 0, ended.stderr
-    assert pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")["seeds"].tolist() == [2]
+    assert pd.read_csv(tmp_path / "sweep" / "leaderboard.csv")["seeds"].tolist() == [n_jobs]
     commands = [json.loads(path.read_text())["command"] for path in tmp_path.glob("sweep/*/provenance.json")]
+    assert len(commands) == n_jobs
     assert all(command.startswith("python train.py data.n_patients=12") for command in commands)
 
 
