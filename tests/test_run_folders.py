@@ -17,7 +17,7 @@ import torch
 import yaml
 from mutations import N_MUTATIONS, read_mutated
 from omegaconf import OmegaConf
-from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, run
+from programs import ROOT, TINY_SYNTH, TINY_TRAIN, composed, run, with_values
 
 from ecg.checkpoints import read_checkpoint
 from ecg.comparison.console import print_leaderboard
@@ -84,7 +84,7 @@ def compare(folder: Path) -> None:
 
 def sample_more(folder: Path) -> None:
     """What `synth.py checkpoint=DIR` reads."""
-    read_generator(folder, composed("synth"))
+    read_generator(folder, with_values("synth"))
 
 
 def summarise_generators(folder: Path) -> None:
