@@ -114,6 +114,8 @@ def test_what_lightning_refuses_during_the_fit_is_one_message(tmp_path: Path, ca
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_a_destructor_ends_the_program(number: int, status: int) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores SIGINT
+
     class Destroyed:
         def __del__(self) -> None:
             signal.raise_signal(number)
@@ -123,6 +125,9 @@ def test_a_signal_in_a_destructor_ends_the_program(number: int, status: int) -> 
         time.sleep(20)
         pytest.fail("the signal was ignored")
 
-    with pytest.raises(SystemExit) as ended, signals_as_exits():
-        work()
+    try:
+        with pytest.raises(SystemExit) as ended, signals_as_exits():
+            work()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == status
