@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN
+from programs import TINY_DATA, TINY_SYNTH, TINY_TRAIN, folders, run
 from safetensors.torch import load, save
 from typer.testing import CliRunner, Result
 from wfdb_factories import error_message
