@@ -21,8 +21,9 @@ from typer.testing import CliRunner, Result
 from wfdb_factories import error_message, write_recording
 
 from ecg.cli import app
-from ecg.data.aami import labels_from_symbols
+from ecg.data.aami import CLASSES, labels_from_symbols
 from ecg.data.recording import Recording
+from ecg.data.recording_files import read_recording
 from ecg.data.simulated import Simulated
 from ecg.data.window import KaggleWindow
 from ecg.errors import UserError
@@ -298,3 +299,28 @@ def test_recordings_of_a_folder_are_annotated_in_parallel(fitted: Path, recordin
     assert alone.exit_code == 0
     for suffix in ("beats.csv", "ecg"):
         assert (tmp_path / "alone" / f"r1.{suffix}").read_bytes() == (tmp_path / "out" / f"r1.{suffix}").read_bytes()
+
+
+def test_cut_beats_are_classified_as_those_of_a_recording(recording: Recording) -> None:
+    model = load_classifier("kaggle")
+    table, beats = model.predict_beats(recording)
+    expected = table.drop(columns=["sample", "time", "rr"])
+    pd.testing.assert_frame_equal(model.predict_cut_beats(beats.signal), expected)
+    pd.testing.assert_frame_equal(model.predict_cut_beats(beats.signal[:, 0].astype(np.float64)), expected)
+
+
+def test_cut_beats_that_cannot_be_classified_give_one_sentence(model: BeatClassifier) -> None:
+    of_rows, beats = load_classifier("kaggle"), np.full((2, 187), 0.5)
+    for wrong in (beats[:, :100], beats[:0], beats[0], np.zeros((2, 2, 187))):
+        assert "It must be (n, 187), or (n, 1, 187)" in error_message(lambda x=wrong: of_rows.predict_cut_beats(x))
+    for wrong in (3 * beats, -beats, beats * np.nan, beats.astype(str)):
+        assert "not a number from 0 to 1" in error_message(lambda x=wrong: of_rows.predict_cut_beats(x))
+    assert "needs the recording around a beat" in error_message(lambda: model.predict_cut_beats(beats))
+
+
+def test_the_released_classifier_of_rows_has_the_score_of_its_card(real_data: Path) -> None:
+    model, window = load_classifier("kaggle"), KaggleWindow("first")
+    recording = read_recording(real_data / "mitdb" / "208", annotator="atr")
+    beats = window.cut(recording)
+    table = model.predict_cut_beats(beats.signal)
+    assert (table["class"] == np.array(CLASSES)[beats.label]).mean() > 0.97  # most of them are training rows

@@ -804,12 +804,14 @@ class LSTMGANConfig(GeneratorConfig):
     """An LSTM generator and an LSTM critic for each class: the original LSTM-GAN, corrected."""
 
     _target_: str = "ecg.generators.lstm_gan.LSTMGAN"
-    lr: float = key(1e-3, "learning rate of Adam; not tuned", above=0, at_most=1e38)
+    lr: float = key(3e-4, "learning rate of Adam; 1e-3 is unstable", above=0, at_most=1e38)
     beta1: float = key(0.5, "of Adam; usual for this loss", at_least=0, below=1)
     latent: int = key(16, "width of the noise at a time step", at_least=1, at_most=4096)
     hidden: int = key(64, "width of the LSTMs", at_least=8, at_most=4096, multiple_of=8)
     dropout: float = key(0.2, "dropout of the critic in training", at_least=0, below=1)
-    over: GeneratorOver = key(GeneratorOver.time, "time | beat; beat is the network as first published")
+    over: GeneratorOver = key(
+        GeneratorOver.beat, "beat | time; beat is the network as first published, and better with few epochs"
+    )
 
 
 @dataclass

@@ -4,8 +4,8 @@
     generator    -E[log D(fake)]
 
 This is the original LSTM-GAN, corrected: the dropout of the critic is off outside training, the generator's weights
-are saved, and the LSTMs run along time. `over="beat"` is the network as first published: the LSTM receives the beat
-as a single step, so that it has no recurrence.
+are saved. `over="beat"` is the network as first published: the LSTM receives the beat as a single step, so that it has
+no recurrence. With `over="time"` the LSTMs run along time.
 
 Source of the loss: Goodfellow et al. 2014, NeurIPS, arXiv:1406.2661.
 
@@ -108,7 +108,7 @@ class LSTMGAN(Generator):
         latent: width of the noise at a step.
         hidden: width of the LSTMs.
         dropout: dropout probability of the critics.
-        over: axis that the LSTMs run along: "time", or "beat" for the network as first published.
+        over: axis that the LSTMs run along: "beat" for the network as first published, or "time".
     """
 
     update_order = ("critic", "generator")

@@ -16,6 +16,7 @@ N_CLASSES, N_RECORDS = 3, 4
 GENERATORS = variants("generator")
 for conv in ("wgan_gp", "r3gan", "rectified_flow"):
     GENERATORS[f"{conv} embedding=normal_beats"] = {**GENERATORS[conv], "embedding": "normal_beats"}
+GENERATORS["lstm_gan over=time"] = {**GENERATORS["lstm_gan"], "over": "time"}
 GENERATORS["r3gan packed=true"] = {**GENERATORS["r3gan"], "packed": True}
 GENERATORS["rectified_flow guidance=2"] = {**GENERATORS["rectified_flow"], "guidance": 2.0}
 LABEL, RECORD = torch.arange(12) % N_CLASSES, torch.arange(12) % N_RECORDS
