@@ -34,11 +34,11 @@ def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
         title="Macro-F1 in %, mean ± half of the 95 % interval over seeds; best on validation first",
         caption=f"difference to {escape(board.baseline.name)} on test beats, paired by seed" if against else None,
     )
-    table.add_column("configuration", min_width=22, overflow="fold")
+    table.add_column("configuration", min_width=14, overflow="fold")  # 80 characters must suffice
     for name in ("seeds", "validation", "test", *classes, *(["difference"] if against else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if against:
-        table.add_column("claim", overflow="fold")
+        table.add_column("claim", min_width=8, overflow="fold")
     for each in board.ranked:
         difference = against.get(each.name, {}).get("test")
         table.add_row(*_row(each, classes), *(_difference_columns(difference) if against else []))
