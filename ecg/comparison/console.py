@@ -33,8 +33,9 @@ def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
     table = Table(
         title="Macro-F1 in %, mean ± half of the 95 % interval over seeds; best on validation first",
         caption=f"difference to {escape(board.baseline.name)} on test beats, paired by seed" if against else None,
+        pad_edge=False,  # 80 characters must suffice
     )
-    table.add_column("configuration", min_width=14, overflow="fold")  # 80 characters must suffice
+    table.add_column("configuration", min_width=14, overflow="fold")
     for name in ("seeds", "validation", "test", *classes, *(["difference"] if against else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if against:
