@@ -13,6 +13,7 @@ from ecg.comparison.ensembles import Ensemble
 from ecg.comparison.leaderboard import Configuration, Difference, Leaderboard, differences
 from ecg.comparison.statistics import MeanInterval, mean_interval
 
+SHORT = 14  # characters of the name of a configuration
 WIDE = 130  # characters of a console on which the classes have columns
 
 
@@ -33,9 +34,10 @@ def _table(board: Leaderboard, classes: tuple[str, ...]) -> Table:
     table = Table(
         title="Macro-F1 in %, mean ± half of the 95 % interval over seeds; best on validation first",
         caption=f"difference to {escape(board.baseline.name)} on test beats, paired by seed" if against else None,
-        pad_edge=False,  # 80 characters must suffice
     )
-    table.add_column("configuration", min_width=14, overflow="fold")
+    # Short names stay in one line, so that 80 characters suffice.
+    short = all(len(each.name) <= SHORT for each in board.ranked)
+    table.add_column("configuration", min_width=SHORT, overflow="fold", no_wrap=short)
     for name in ("seeds", "validation", "test", *classes, *(["difference"] if against else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if against:
