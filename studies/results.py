@@ -384,6 +384,23 @@ def amounts_table() -> str:
     return "\n".join(lines)
 
 
+def patients_table() -> str:
+    """A row for each number of training patients: scores on DS2, and differences to all patients."""
+    content = json.loads((RESULTS / "patients_context.json").read_text())["rows"]
+    scores = {"macro_f1": "macro-F1", "S": "S", "V": "V", "F": "F"}
+    everyone = content[-1]["scores"]
+    titles = [f"{title} − {content[-1]['patients']} patients" for title in scores.values()]
+    lines = header(["training patients"], [*scores.values(), *titles])
+    for entry in content:
+        of_seeds = {name: np.array(entry["scores"][name]) for name in scores}
+        cells = [points(mean_interval(values)) for values in of_seeds.values()]
+        for name, values in of_seeds.items():
+            difference = mean_interval(values - everyone[name])
+            cells.append("–" if entry is content[-1] else points(difference, sign=True))
+        lines.append(row([str(entry["patients"]), *cells]))
+    return "\n".join(lines)
+
+
 def causes_table() -> str:
     """A row for each replaced property: discriminative score of each class, and the mean."""
     scores = json.loads((RESULTS / "discriminator_causes.json").read_text())["scores"]
@@ -544,6 +561,7 @@ SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "generators": partial(generators_table, "kaggle"),
     "ds1_generator": partial(generators_table, "ds1"),
     "causes": causes_table,
+    "patients": patients_table,
     "unseen": unseen_table,
     "amounts": amounts_table,
     **{f"study_{regime}": partial(regime_table, regime) for regime in REGIMES},
