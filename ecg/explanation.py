@@ -144,6 +144,7 @@ def _attribute(
 
     def log_odds(*parts: Tensor) -> Tensor:
         logits: Tensor = network(*parts)  # (STEPS, K, n_classes), or of single beats (STEPS, n_classes)
+        logits = logits + 0 * parts[1].sum()  # a network without features does not use them, which captum refuses
         logits = logits[:, own] if in_context else logits
         others = [c for c in range(logits.shape[1]) if c != target]
         return logits[:, target] - logits[:, others].logsumexp(dim=1)

@@ -43,7 +43,7 @@ def in_context(tmp_path_factory: pytest.TempPathFactory) -> BeatClassifier:
     return load_classifier(make_file(tmp_path_factory.mktemp("model"), *CONTEXT))
 
 
-@pytest.mark.parametrize("overrides", [CONTEXT, ["data.window=centered"]])
+@pytest.mark.parametrize("overrides", [CONTEXT, ["data.window=centered"], ["data.window=kaggle"]])
 @pytest.mark.parametrize("name", [None, "N", "V"])
 def test_attributions_add_up_to_the_log_odds(
     overrides: list[str], name: str | None, recording: Recording, tmp_path: Path

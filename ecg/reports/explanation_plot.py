@@ -53,8 +53,10 @@ def draw_explanation(
     smooth = np.stack([np.convolve(attribution[k], np.ones(width) / width, mode="same") for k in shown])
     limit = max(float(np.abs(smooth).max()), 1e-9)
     norm = TwoSlopeNorm(0, -limit, limit)
-    figure = new_figure(9.2, 4.6)
-    cells = figure.add_gridspec(2, len(shown), height_ratios=(1, 1.25))
+    # A network of single beats without features has nothing else to compare.
+    with_bars = len(features) > 0
+    figure = new_figure(9.2, 4.6 if with_bars else 2.3)
+    cells = figure.add_gridspec(2 if with_bars else 1, len(shown), height_ratios=(1, 1.25) if with_bars else None)
     row: list[Axes] = []
     for column in range(len(shown)):
         row.append(figure.add_subplot(cells[0, column], sharey=row[0] if row else None))
@@ -70,22 +72,17 @@ def draw_explanation(
         axes.set_title(f"beat {position:+d}" if position else "this beat", loc="left")
         axes.set(xlabel="s", yticks=[])
     figure.suptitle(title)
-    below = figure.add_subplot(cells[1, :])
-    _draw_features(below, features, feature_attribution, context_attribution, float(attribution.sum()), class_name)
+    if with_bars:
+        bars = [("signal", float(attribution.sum()))]
+        if len(neighbours) > 1:
+            bars = [("signals of all beats", bars[0][1]), ("features of the other beats", context_attribution)]
+        order = np.argsort(-np.abs(feature_attribution))[:N_FEATURES]
+        bars += [(features[j], float(feature_attribution[j])) for j in order]
+        _draw_bars(figure.add_subplot(cells[1, :]), bars, class_name)
     return style_figure(figure)
 
 
-def _draw_features(
-    axes: Axes,
-    features: Sequence[str],
-    attribution: NDArray[np.float32],
-    of_context: float,
-    of_signal: float,
-    class_name: str,
-) -> None:
-    order = np.argsort(-np.abs(attribution))[:N_FEATURES]
-    bars = [("signals of all beats", of_signal), ("features of the other beats", of_context)]
-    bars += [(features[j], float(attribution[j])) for j in order]
+def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float]], class_name: str) -> None:
     values = [value for _, value in bars]
     colours = [class_colour(class_name) if value > 0 else MUTED for value in values]
     axes.barh(range(len(bars)), values, color=colours, height=0.7)
