@@ -556,7 +556,7 @@ ACCURACY_TABLES = {
     "errors": errors_table,
     "commands": commands,
 }
-REGIMES = ("single", "context", "kaggle_1")
+REGIMES = ("single", "context", "kaggle_1", "kaggle_10")
 SYNTHESIS_TABLES: dict[str, Callable[[], str]] = {
     "generators": partial(generators_table, "kaggle"),
     "ds1_generator": partial(generators_table, "ds1"),
