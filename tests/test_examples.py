@@ -46,4 +46,4 @@ def test_the_examples_of_the_page_print_what_it_shows() -> None:
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(content, namespace)
             printed = output.getvalue()
-    assert n_compared == 3
+    assert n_compared == 4
