@@ -170,7 +170,7 @@ def _check_protocol(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(data, "dir"):
         raise UserError(f"data={data.name} needs the folder of the records. Add data.dir=FOLDER.")
     if unknown := [name for name in protocol.classes if name not in CLASSES]:
-        raise UserError(f"protocol.classes has {', '.join(unknown)}. Valid classes: {', '.join(CLASSES)}.")
+        raise UserError(f"protocol.classes has {', '.join(map(str, unknown))}. Valid classes: {', '.join(CLASSES)}.")
     if len(protocol.classes) < 2 or len(set(protocol.classes)) < len(protocol.classes):
         raise UserError(f"protocol.classes is [{', '.join(protocol.classes)}]. Name two or more classes, each once.")
     for name in protocol.keep or {}:

@@ -145,7 +145,8 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_ke
     typed = OmegaConf.structured(root)
     for group, options in SCHEMAS.items():
         path = group.replace("/", ".")
-        target, name = OmegaConf.select(stored, f"{path}.{TARGET}"), OmegaConf.select(stored, f"{path}.name")
+        node = _node(OmegaConf.to_container(stored, resolve=False), path)
+        target, name = node.get(TARGET), node.get("name")
         # Databases share a class and differ in their name.
         for option, schema in options.items():
             if getattr(schema, TARGET) == target and name in (None, option):
@@ -172,6 +173,13 @@ def schema_targets() -> set[str]:
     """The classes that the schema names."""
     schemas = (node for node in vars(schema_module).values() if isinstance(node, type) and is_dataclass(node))
     return {str(getattr(node, TARGET, MISSING)) for node in schemas} - {MISSING}
+
+
+def _node(content: Any, path: str) -> dict[str, Any]:
+    """The dictionary at a dotted key; an empty one if there is none."""
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def _missing_keys(expected: Any, node: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -87,6 +87,7 @@ WRONG_TRAIN = [
     (["protocol.keep=0.1"], r"protocol.keep is 0.1. Write it as 'protocol.keep=\{S: 0.1, F: 0.1\}'"),
     (["data=wfdb", "data.dir=x", "data.patients=anna"], r"data.patients is anna. Write it as"),
     (["augmentation=gan"], r"Make one with: python synth.py data=simulated protocol=patient_kfold"),
+    (["protocol.classes=[[N,S],V]"], r"^protocol.classes has \['N', 'S'\]. Valid classes"),
     (["augmentation=synthetic", "data.window=kaggle"], r"^augmentation=synthetic needs a synthetic set"),
     (["augmentation=synthetic", "augmentation.beats=x", "data.window=centered"], r"data.window is centered"),
     (["augmentation=smote", "augmentation.beats=x"], r"this balance method does not use it"),
