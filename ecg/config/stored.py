@@ -16,7 +16,7 @@ from ecg.config.checks import check_synth, check_train
 from ecg.config.job import overrides, relative_to_folder
 from ecg.config.schema import SCHEMAS, TrainConfig
 from ecg.errors import UserError
-from ecg.reading import one_line, read_yaml
+from ecg.reading import one_line, printable, read_yaml
 
 CONFIG = "config.yaml"
 # Keys with the path of a file or folder that a run reads.
@@ -163,9 +163,13 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_ke
     try:
         merged = OmegaConf.merge(typed, stored)
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
+        reason = printable(str(error).splitlines()[0])
         raise UserError(f"{origin} does not match the schema of this version: {reason}.") from error
     assert isinstance(merged, DictConfig)
+    for group in SCHEMAS:
+        node = OmegaConf.select(merged, group.replace("/", "."), throw_on_missing=False)
+        if not isinstance(node, DictConfig | None):
+            raise UserError(f"{origin} is damaged, or was written by another version: {group} is no valid option.")
     return merged
 
 
