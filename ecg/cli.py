@@ -232,7 +232,7 @@ def explain(
     name: Annotated[str | None, typer.Option("--class", help="Class to explain; default: the predicted one.")] = None,
     lead: Annotated[str | None, typer.Option(help="Lead with the R peaks; default: as in ecg predict.")] = None,
     sfreq: Annotated[float | None, typer.Option(help="Sampling rate in Hz of a file that does not state one.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file or set.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Draws what the network used to classify a beat: parts of the beat and its neighbours, and the features.
 

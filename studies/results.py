@@ -343,9 +343,8 @@ def parameters(run: StoredRun) -> list[str]:
     n_leads = window.of_leads.n_channels if isinstance(window, CenteredWindow) else window.n_channels
     shape, classes = (n_leads, window.n_times), list(cfg.protocol.classes)
     synthesizer = build.unfitted_synthesizer(cfg, shape, classes, N_RECORDS, window.padded)
-    networks = [
-        getattr(synthesizer.generator, player) for player in reversed(synthesizer.players)
-    ]  # the critic is first
+    # The critic is the first player.
+    networks = [getattr(synthesizer.generator, player) for player in reversed(synthesizer.players)]
     return [f"{sum(weight.numel() for weight in network.parameters()):,}" for network in networks]
 
 
