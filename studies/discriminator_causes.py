@@ -121,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     register()
     cfg = load_config(options.run, SynthConfig)
+    cfg.trainer.accelerator = "auto"  # that of this machine; the generator may have been fitted on another
     data, (synthesizer, _, _) = build.synthesis_data(cfg), read_generator(options.run, cfg)
     if not data.window.padded:
         parser.error("the generator is not one of beats of the window kaggle")

@@ -315,11 +315,7 @@ def errors_table() -> str:
 def generators_table(prefix: str) -> str:
     """A column for each generator whose file starts with `prefix`: gates on the test beats, and the time of the fit."""
     runs = read_runs(prefix)
-    names = [
-        f"{run.content['provenance']['choices']['generator']}, {run.content['fidelity']['fit']['epochs']} epochs"
-        for run in runs
-    ]
-    lines = header(["on the test beats", "required"], names)
+    lines = header(["on the test beats", "required"], [column(run) for run in runs])
     fidelities = [run.fidelity for run in runs]
     for i, gate in enumerate(fidelities[0].gates):
         title = fidelities[0].measures[gate.measure].title + (f", {gate.class_name}" if gate.class_name else "")
@@ -331,6 +327,16 @@ def generators_table(prefix: str) -> str:
     lines.append(row(["device, precision", "", *(f"{fit['device']}, {fit['precision']}" for fit in fits)]))
     lines.append(row(["parameters: generator / critics", "", *(" / ".join(parameters(run)) for run in runs)]))
     return "\n".join(lines)
+
+
+def column(run: StoredRun) -> str:
+    """The generator, the epochs of its fit, and a given batch size. A later override replaces an earlier."""
+    given = dict(override.split("=", 1) for override in run.overrides)
+    batch = [f"batches of {given['fit.batch_size']}"] if "fit.batch_size" in given else []
+    content = run.content
+    return ", ".join(
+        [content["provenance"]["choices"]["generator"], f"{content['fidelity']['fit']['epochs']} epochs", *batch]
+    )
 
 
 def parameters(run: StoredRun) -> list[str]:
@@ -576,7 +582,7 @@ DOCUMENTS: dict[Path, Mapping[str, Callable[[], str]]] = {
     ROOT / "ecg" / "pretrained" / "classifier" / "inter_patient.md": {"card": card_table},
     ROOT / "ecg" / "pretrained" / "classifier" / "kaggle.md": {"card": kaggle_card_table},
     ROOT / "ecg" / "pretrained" / "generator" / "kaggle_generator.md": {
-        "gates": partial(generators_table, "kaggle_r3gan")
+        "gates": partial(generators_table, "kaggle_r3gan_256")
     },
 }
 

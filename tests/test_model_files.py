@@ -204,6 +204,7 @@ def set_infinite(_: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
         (set_config("model.hidden", 16), "its weights do not match its configuration"),
         (set_config("model.hidden", "many"), "does not match the schema of this version"),
         (set_config("model.hidden", 10**9), "is damaged, or was written by another version: model.hidden is 10"),
+        (set_config("prediction.temperature", None), "is damaged: it has no numbers for prediction.temperature"),
         (lambda metadata, _: metadata.update(config=as_flag(metadata["config"], "model")), "model is no valid option"),
         (lambda metadata, _: metadata.update(format="0"), "is not a model file of this version"),
         (lambda metadata, _: metadata.update(config="{"), "is damaged"),

@@ -132,6 +132,8 @@ def config_of_model_file(content: Any, root: type, path: Path) -> DictConfig:
         check_train(cfg) if root is TrainConfig else check_synth(cfg)
     except UserError as error:
         raise UserError(f"{path} is damaged, or was written by another version: {error}") from error
+    if root is TrainConfig and (cfg.prediction.temperature is None or cfg.prediction.logit_adjustment):
+        raise UserError(f"{path} is damaged: it has no numbers for prediction.temperature and prediction.shifts.")
     return cfg
 
 
