@@ -172,15 +172,19 @@ def set_config(key: str, value: object) -> Callable[[dict[str, str], dict[str, t
     return change
 
 
-def without_key(metadata: dict[str, str], _: dict[str, torch.Tensor]) -> None:
-    content = json.loads(metadata["config"])
-    del content["data"]["causal"]
-    metadata["config"] = json.dumps(content)
+def without_key(key: str) -> Callable[[dict[str, str], dict[str, torch.Tensor]], None]:
+    def change(metadata: dict[str, str], _: dict[str, torch.Tensor]) -> None:
+        content = json.loads(metadata["config"])
+        group, name = key.split(".")
+        del content[group][name]
+        metadata["config"] = json.dumps(content)
+
+    return change
 
 
 @pytest.mark.slow
 def test_a_file_from_before_a_key_existed_is_read_with_its_default(classifier_file: Path, tmp_path: Path) -> None:
-    model = ecg.load(changed(classifier_file, tmp_path, without_key))
+    model = ecg.load(changed(classifier_file, tmp_path, without_key("data.causal")))
     assert model.window == ecg.load(classifier_file).window
 
 
@@ -204,6 +208,7 @@ def set_infinite(_: dict[str, str], weights: dict[str, torch.Tensor]) -> None:
         (set_config("model.hidden", 16), "its weights do not match its configuration"),
         (set_config("model.hidden", "many"), "does not match the schema of this version"),
         (set_config("model.hidden", 10**9), "is damaged, or was written by another version: model.hidden is 10"),
+        (without_key("paths.run_dir"), "is damaged, or was written by another version: paths.run_dir is missing"),
         (set_config("prediction.temperature", None), "is damaged: it has no numbers for prediction.temperature"),
         (lambda metadata, _: metadata.update(config=as_flag(metadata["config"], "model")), "model is no valid option"),
         (lambda metadata, _: metadata.update(format="0"), "is not a model file of this version"),

@@ -160,7 +160,8 @@ def _typed(stored: DictConfig, root: type, origin: str, remedy: str, *, later_ke
             )
     content: Any = OmegaConf.to_container(stored, resolve=False)
     for key, default in _missing_keys(OmegaConf.to_container(typed, resolve=False), content, ""):
-        if not later_keys or default == MISSING or isinstance(default, dict):
+        unusable = default == MISSING or isinstance(default, dict) or "${hydra:" in str(default)
+        if unusable or not later_keys:
             raise UserError(f"{origin} is damaged, or was written by another version: {key} is missing.")
     try:
         merged = OmegaConf.merge(typed, stored)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from programs import ROOT, composed, run, run_subprocess, with_values
 
 from ecg.config.checks import check_synth, check_train
@@ -282,7 +283,11 @@ def test_a_logger_without_its_package_is_refused(name: str, monkeypatch: pytest.
 @pytest.mark.parametrize("path", sorted((ROOT / "conf" / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_experiment_is_a_valid_configuration(path: Path) -> None:
     check, program = (check_synth, "synth") if path.stem.endswith("generator") else (check_train, "train")
-    check(composed(program, f"experiment={path.stem}"))
+    cfg = composed(program, f"experiment={path.stem}")
+    check(cfg)
+    values = OmegaConf.create(path.read_text())
+    values.pop("defaults", None)
+    assert OmegaConf.merge(cfg, values) == cfg  # no default replaces a value of the experiment
 
 
 def test_only_what_needs_no_validation_beats_is_possible_without_them() -> None:
