@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from ecg import build
 from ecg.comparison.console import points
@@ -315,7 +316,13 @@ def errors_table() -> str:
 def generators_table(prefix: str) -> str:
     """A column for each generator whose file starts with `prefix`: gates on the test beats, and the time of the fit."""
     runs = read_runs(prefix)
-    lines = header(["on the test beats", "required"], [column(run) for run in runs])
+    configs = [composed(run) for run in runs]
+    generators = [run.content["provenance"]["choices"]["generator"] for run in runs]
+    names = [
+        name if generators.count(name) == 1 else f"{name}, batches of {cfg.fit.batch_size}"
+        for name, cfg in zip(generators, configs, strict=True)
+    ]
+    lines = header(["on the test beats", "required"], names)
     fidelities = [run.fidelity for run in runs]
     for i, gate in enumerate(fidelities[0].gates):
         title = fidelities[0].measures[gate.measure].title + (f", {gate.class_name}" if gate.class_name else "")
@@ -323,28 +330,25 @@ def generators_table(prefix: str) -> str:
         assert all((g.measure, g.class_name) == (gate.measure, gate.class_name) for g in gates)
         lines.append(row([title, gate.bound, *(f"{g.reached:.2f} {'✓' if g.passed else '✗'}" for g in gates)]))
     fits = [run.content["fidelity"]["fit"] for run in runs]
+    batches = [f"{fit['epochs']}, {cfg.fit.batch_size}" for fit, cfg in zip(fits, configs, strict=True)]
+    lines.append(row(["epochs, beats a batch", "", *batches]))
     lines.append(row(["minutes of the fit", "", *(f"{fit['seconds'] / 60:.0f}" for fit in fits)]))
     lines.append(row(["device, precision", "", *(f"{fit['device']}, {fit['precision']}" for fit in fits)]))
-    lines.append(row(["parameters: generator / critics", "", *(" / ".join(parameters(run)) for run in runs)]))
+    lines.append(row(["parameters: generator / critics", "", *(" / ".join(parameters(cfg)) for cfg in configs)]))
     return "\n".join(lines)
 
 
-def column(run: StoredRun) -> str:
-    """The generator, the epochs of its fit, and a given batch size. A later override replaces an earlier."""
-    given = dict(override.split("=", 1) for override in run.overrides)
-    batch = [f"batches of {given['fit.batch_size']}"] if "fit.batch_size" in given else []
-    content = run.content
-    return ", ".join(
-        [content["provenance"]["choices"]["generator"], f"{content['fidelity']['fit']['epochs']} epochs", *batch]
-    )
-
-
-def parameters(run: StoredRun) -> list[str]:
-    """The numbers of parameters of what draws the beats and, of a GAN, of its critics."""
+def composed(run: StoredRun) -> DictConfig:
+    """The configuration of a fit."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("synth", ["name=name", "paths.run_dir=run", *run.overrides])
     cfg.trainer.accelerator = "cpu"
+    return cfg
+
+
+def parameters(cfg: DictConfig) -> list[str]:
+    """The numbers of parameters of what draws the beats and, of a GAN, of its critics."""
     window = build.window(cfg)
     n_leads = window.of_leads.n_channels if isinstance(window, CenteredWindow) else window.n_channels
     shape, classes = (n_leads, window.n_times), list(cfg.protocol.classes)
